@@ -1,0 +1,130 @@
+"""Settings: flags over environment over `vidsift.toml` over defaults; unknown keys are refused.
+
+The library folder comes from `--library`, else VIDSIFT_LIBRARY, else the user's data folder. Its
+`vidsift.toml`, if there is one, and the variables `VIDSIFT_<KEY>` set the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from vidsift.errors import ConfigError
+
+__all__ = ["CONFIG_FILE", "Settings", "cache_dir", "default_library", "load_settings"]
+
+CONFIG_FILE = "vidsift.toml"
+_PREFIX = "VIDSIFT_"
+# Variables of this prefix that are no settings of a library.
+_NOT_SETTINGS = {"VIDSIFT_LIBRARY", "VIDSIFT_CACHE"}
+_NOT_SETTINGS_PREFIX = "VIDSIFT_TEST_"
+
+
+class Settings(BaseSettings):
+    """All that can be set, with its unit, bounds and default."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=_PREFIX)
+
+    database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the library folder")
+    encoder: str = Field("builtin", description="`builtin` or `open_clip:MODEL/PRETRAINED`")
+    device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="auto, cpu or cuda")
+    batch_size: int = Field(32, ge=1, le=4096, description="frames a batch of the encoder")
+
+    sample_rate: float = Field(2.0, gt=0, le=60, description="frames a second that are encoded")
+    max_frames_per_clip: int = Field(16, ge=1, le=1024, description="cap of frames a clip")
+    min_clip_seconds: float = Field(2.0, gt=0, description="shorter pieces of a shot are not cut")
+    max_clip_seconds: float = Field(8.0, gt=0, description="longer shots are cut into pieces")
+    min_shot_seconds: float = Field(0.6, gt=0, description="cuts closer than this are one cut")
+    shot_threshold: float = Field(3.0, gt=0, description="PySceneDetect's adaptive threshold")
+
+    vectors_per_clip: int = Field(3, ge=1, le=8, description="most distinct vectors a clip (K)")
+    temperature: float = Field(0.1, gt=0, description="of softmax pooling over frames")
+    candidates: int = Field(200, ge=1, le=100_000, description="vectors the index gives to rerank")
+    moments_per_video: int = Field(3, ge=1, description="before other videos have had their turn")
+
+    summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")
+
+    media_time_limit: float = Field(
+        0.0, ge=0, description="seconds an ffmpeg run may take; 0: 60 plus 4 for a second of video"
+    )
+
+    @model_validator(mode="after")
+    def _clip_bounds(self) -> Settings:
+        if self.min_clip_seconds * 2 > self.max_clip_seconds:
+            raise ValueError("max_clip_seconds must be at least twice min_clip_seconds")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The file and the flags are merged by load_settings, so that each bad key names its source.
+        return (init_settings,)
+
+
+def default_library() -> Path:
+    """The library folder where none is named: VIDSIFT_LIBRARY, else the user's data folder."""
+    named = os.environ.get("VIDSIFT_LIBRARY")
+    return Path(named) if named else platformdirs.user_data_path("vidsift") / "library"
+
+
+def cache_dir() -> Path:
+    """Where converted models lie: VIDSIFT_CACHE, else the user's cache folder."""
+    named = os.environ.get("VIDSIFT_CACHE")
+    return Path(named) if named else platformdirs.user_cache_path("vidsift")
+
+
+def load_settings(library: Path, **flags: Any) -> Settings:
+    """Merge defaults, `library/vidsift.toml`, the environment and `flags` (None: not given).
+
+    Raises:
+        ConfigError: with every unknown key and bad value at once, each with where it stands.
+    """
+    origin: dict[str, str] = {}
+    values: dict[str, Any] = {}
+
+    def merge(source: str, given: dict[str, Any]) -> None:
+        for key, value in given.items():
+            values[key] = value
+            origin[key] = source
+
+    file = library / CONFIG_FILE
+    if file.is_file():
+        try:
+            merge(str(file), tomllib.loads(file.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: not readable as TOML: {error}; correct the file") from error
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}; make the file readable") from error
+    for name, value in os.environ.items():
+        if not name.startswith(_PREFIX) or name in _NOT_SETTINGS:
+            continue
+        if not name.startswith(_NOT_SETTINGS_PREFIX):
+            merge(f"environment variable {name}", {name.removeprefix(_PREFIX).lower(): value})
+    merge("command line", {key: value for key, value in flags.items() if value is not None})
+
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = str(problem["loc"][0]) if problem["loc"] else "settings"
+            known = ", ".join(sorted(Settings.model_fields))
+            what = (
+                f"unknown key (known: {known})"
+                if problem["type"] == "extra_forbidden"
+                else problem["msg"]
+            )
+            lines.append(f"{origin.get(key, 'settings')}: {key}: {what}")
+        raise ConfigError("\n".join(lines)) from error

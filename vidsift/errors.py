@@ -1,0 +1,119 @@
+"""Everything that vidsift raises on purpose.
+
+    VidsiftError                      exit code 2, one clear line, never a traceback
+    +-- ConfigError                   a setting is unknown or has a value that cannot be used
+    +-- LibraryError                  the library folder as a whole cannot be used
+    |   +-- LibraryNotFoundError      there is no library where one was asked for
+    |   +-- LibraryBusyError          another process is writing to the library
+    |   +-- SchemaError               the catalog's schema is older or newer than this program
+    |   +-- EncoderMismatchError      the library was built with another encoder
+    |   +-- DamagedLibraryError       a file of the library is absent or not what SQL says it is
+    |   +-- StorageError              the disk is full or may not be written
+    +-- EncoderError                  an encoder is unknown, or cannot run here (and why)
+    +-- MediaError                    one media file cannot be used; indexing goes on without it
+    |   +-- NotAVideoError            the file is no media, or has no video stream
+    |   +-- MediaTimeoutError         ffmpeg exceeded its time limit
+    |   +-- MediaToolError            ffmpeg itself is absent or too old
+    +-- QueryError                    the question cannot be asked as it stands
+    +-- SummaryError                  the summary cannot be made as it was asked for
+    +-- VideoNotFoundError            no video of the library answers to that name
+
+Each message says what is wrong, which file or key it is about, and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "ConfigError",
+    "DamagedLibraryError",
+    "EncoderError",
+    "EncoderMismatchError",
+    "LibraryBusyError",
+    "LibraryError",
+    "LibraryNotFoundError",
+    "MediaError",
+    "MediaTimeoutError",
+    "MediaToolError",
+    "NotAVideoError",
+    "QueryError",
+    "SchemaError",
+    "StorageError",
+    "SummaryError",
+    "VideoNotFoundError",
+    "VidsiftError",
+]
+
+
+class VidsiftError(Exception):
+    """Root of the tree: catch this to catch every error that vidsift raises on purpose."""
+
+
+class ConfigError(VidsiftError):
+    """A key of vidsift.toml, an environment variable or a flag is unknown or has a bad value."""
+
+
+class LibraryError(VidsiftError):
+    """The library as a whole cannot be used."""
+
+
+class LibraryNotFoundError(LibraryError):
+    """A command that reads was pointed at a folder that holds no library."""
+
+
+class LibraryBusyError(LibraryError):
+    """Another process holds the library's write lock."""
+
+
+class SchemaError(LibraryError):
+    """The catalog's schema is not the one that this program reads."""
+
+
+class EncoderMismatchError(LibraryError):
+    """The library's features were made by another encoder; mixing them would be silent nonsense."""
+
+
+class DamagedLibraryError(LibraryError):
+    """A file of the library is absent or differs from what the catalog says of it."""
+
+
+class StorageError(LibraryError):
+    """The disk is full, or the library's folder may not be written."""
+
+
+class EncoderError(VidsiftError):
+    """An encoder is unknown, or its weights or packages are not here."""
+
+
+class MediaError(VidsiftError):
+    """One media file cannot be used. Carries the file, so that a report can name it."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = Path(path)
+        self.reason = reason
+
+
+class NotAVideoError(MediaError):
+    """The file is not media at all, or holds no video stream."""
+
+
+class MediaTimeoutError(MediaError):
+    """ffmpeg took longer on this file than its time limit."""
+
+
+class MediaToolError(MediaError):
+    """The ffmpeg binary is absent or lacks something that is needed; `path` is the binary."""
+
+
+class QueryError(VidsiftError):
+    """The question is empty, too long or malformed."""
+
+
+class SummaryError(VidsiftError):
+    """The budget or the output of a summary cannot be met."""
+
+
+class VideoNotFoundError(VidsiftError):
+    """No video of the library has this id, path or name, or several do."""

@@ -1,0 +1,332 @@
+"""Every value that passes between rooms: frozen, checks itself, explains itself.
+
+Times are float seconds on the video's own presentation clock, shifted so that its first frame is
+at 0; spans are half-open `[start, end)`; frame rates are fractions; features have unit length.
+
+Axes in shapes: n frames, h rows, w columns, d dimensions, c clips, q queries, k vectors of a clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, UInt8
+
+__all__ = [
+    "Clip",
+    "ClipRecord",
+    "ClipVectors",
+    "EncoderStamp",
+    "Fingerprint",
+    "FrameBatch",
+    "FrameFeatures",
+    "IndexedVideo",
+    "Moment",
+    "RankedClip",
+    "SearchResult",
+    "Segment",
+    "Shot",
+    "Span",
+    "Summary",
+    "TextQuery",
+    "VideoProbe",
+    "VideoRecord",
+    "VideoStatus",
+]
+
+VideoStatus = Literal["searchable", "failed", "missing"]
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Span:
+    """A half-open stretch of time `[start, end)` in seconds."""
+
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.start < self.end < float("inf")):
+            raise ValueError(f"a span needs 0 <= start < end, got [{self.start}, {self.end})")
+
+    @property
+    def duration(self) -> float:
+        return self.end - self.start
+
+    def overlap(self, other: Span) -> float:
+        """Seconds that both spans cover."""
+        return max(0.0, min(self.end, other.end) - max(self.start, other.start))
+
+    def tiou(self, other: Span) -> float:
+        """Temporal intersection over union, in [0, 1]; symmetric."""
+        shared = self.overlap(other)
+        return shared / (self.duration + other.duration - shared)
+
+    def hull(self, other: Span) -> Span:
+        """The shortest span that holds both."""
+        return Span(min(self.start, other.start), max(self.end, other.end))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What tells one version of a file from another.
+
+    `size_bytes` and `mtime_ns` are the cheap test, `sha256` (hex of the whole content) settles it.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoProbe:
+    """What ffmpeg says of a file before any frame is decoded.
+
+    `width` and `height` are as displayed: rotation and pixel aspect ratio applied.
+    `duration_seconds` is the header's and may be wrong or 0 when the header does not know.
+    `start_seconds` is the container's start time; all other times in vidsift count from the first
+    frame.
+    """
+
+    path: Path
+    container: str
+    codec: str
+    pixel_format: str
+    width: int
+    height: int
+    rotation: int
+    frame_rate: Fraction
+    duration_seconds: float
+    start_seconds: float
+    has_audio: bool
+    is_hdr: bool
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"{self.path}: a video needs pixels, got {self.width}x{self.height}")
+        if self.frame_rate <= 0:
+            raise ValueError(f"{self.path}: frame rate must be positive, got {self.frame_rate}")
+        if self.rotation not in (0, 90, 180, 270):
+            raise ValueError(f"{self.path}: rotation must be a right angle, got {self.rotation}")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """RGB pictures with the presentation time of each, in increasing order."""
+
+    images: UInt8[np.ndarray, "n h w 3"]
+    pts_seconds: Float64[np.ndarray, "n"]
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise ValueError(f"images must be (n, h, w, 3) uint8, got {self!r}")
+        if self.pts_seconds.shape != self.images.shape[:1]:
+            raise ValueError(f"one time a picture is needed, got {self!r}")
+        if np.any(np.diff(self.pts_seconds) <= 0):
+            raise ValueError(f"presentation times must increase, got {self.pts_seconds}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return f"FrameBatch(images={self.images.shape}, pts_seconds={self.pts_seconds.shape})"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """Unit-length features of sampled frames with the presentation time of each."""
+
+    features: Float[np.ndarray, "n d"]
+    pts_seconds: Float64[np.ndarray, "n"]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.pts_seconds.shape != self.features.shape[:1]:
+            raise ValueError(f"features must be (n, d) with n times, got {self!r}")
+        if np.any(np.diff(self.pts_seconds) <= 0):
+            raise ValueError(f"presentation times must increase, got {self.pts_seconds}")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __repr__(self) -> str:
+        return f"FrameFeatures(features={self.features.shape} {self.features.dtype})"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What lies between two cuts."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """An indexable piece of one shot and the sampled frames that lie in it.
+
+    The frames are rows `[first_frame, first_frame + num_frames)` of the video's FrameFeatures.
+    """
+
+    span: Span
+    shot: int
+    first_frame: int
+    num_frames: int
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1 or self.first_frame < 0 or self.shot < 0:
+            raise ValueError(f"a clip needs a shot and at least one frame, got {self!r}")
+
+    @property
+    def frames(self) -> slice:
+        return slice(self.first_frame, self.first_frame + self.num_frames)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipVectors:
+    """The k distinct unit-length vectors under which one clip is found, k >= 1."""
+
+    vectors: Float32[np.ndarray, "k d"]
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or not 1 <= len(self.vectors):
+            raise ValueError(f"a clip needs (k, d) vectors, got shape {self.vectors.shape}")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderStamp:
+    """What a library remembers of the encoder that made it; two stamps mix only if equal."""
+
+    name: str
+    weights_sha256: str
+    dimension: int
+    preprocessing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A span chosen for a summary and why: its saliency (per second, higher is better)."""
+
+    span: Span
+    saliency: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The segments of one video that stand for it, or for its answer to a question, in time order.
+
+    `query` is the empty string for a generic summary.
+    """
+
+    query: str
+    segments: tuple[Segment, ...]
+    budget_seconds: float
+
+    def __post_init__(self) -> None:
+        spans = [segment.span for segment in self.segments]
+        if any(a.end > b.start + 1e-6 for a, b in zip(spans, spans[1:], strict=False)):
+            raise ValueError(f"segments must be in order and apart, got {spans}")
+
+    @property
+    def duration_seconds(self) -> float:
+        return sum(segment.span.duration for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class IndexedVideo:
+    """All that indexing one video yields: a value, so that any process may compute it.
+
+    `vectors` and `thumbnails` (JPEG bytes) run parallel to `clips`. `note` says what was odd about
+    a file that could still be used, such as an end that is missing; empty when nothing was.
+    """
+
+    probe: VideoProbe
+    fingerprint: Fingerprint
+    duration_seconds: float
+    shots: tuple[Shot, ...]
+    clips: tuple[Clip, ...]
+    features: FrameFeatures
+    vectors: tuple[ClipVectors, ...]
+    thumbnails: tuple[bytes, ...] = field(repr=False)
+    summary: Summary
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.clips) == len(self.vectors) == len(self.thumbnails):
+            raise ValueError(
+                f"{len(self.clips)} clips, {len(self.vectors)} vectors, "
+                f"{len(self.thumbnails)} thumbnails: one of each a clip is needed"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRecord:
+    """One video as the catalog knows it. `reason` says why it is failed or missing."""
+
+    id: int
+    path: Path
+    status: VideoStatus
+    reason: str
+    note: str
+    fingerprint: Fingerprint
+    duration_seconds: float
+    width: int
+    height: int
+    frame_rate: Fraction
+    codec: str
+    has_audio: bool
+    num_frames: int
+    num_clips: int
+    feature_file: str
+    indexed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRecord:
+    """One clip as the catalog knows it, with what the rerank needs to read its frames."""
+
+    id: int
+    video_id: int
+    ordinal: int
+    clip: Clip
+    pts_seconds: Float64[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuery:
+    """A question and its unit-length vector in the space of the frames."""
+
+    text: str
+    vector: Float32[np.ndarray, "d"]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedClip:
+    """A clip under one question: its score, and over its frames similarities and weights."""
+
+    record: ClipRecord
+    score: float
+    similarities: Float32[np.ndarray, "n"]
+    weights: Float32[np.ndarray, "n"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A span of one video that answers a question; `peak_seconds` is where it answers best."""
+
+    video_id: int
+    clip_id: int
+    span: Span
+    peak_seconds: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """One line of the answer: a moment, the video that it lies in, and its clip's thumbnail."""
+
+    moment: Moment
+    video: Path
+    thumbnail: Path
