@@ -59,7 +59,8 @@ _EMPTY_PHRASES = re.compile(
     r"|Last message repeated.*|Error while filtering: .*|Task finished with error code.*"
     r"|Terminating thread with return code.*|Nothing was written into output file.*"
     r"|Error sending frames? to consumers: .*|At least one output file must be specified"
-    r"|Error selecting an encoder|Could not open encoder before EOF|Output file (?:#\d+ )?(?:is empty|does not contain).*"
+    r"|Error selecting an encoder|Could not open encoder before EOF"
+    r"|Output file (?:#\d+ )?(?:is empty|does not contain).*"
     r"|Cannot determine format of input .* after EOF)$"
 )
 _ERROR_OPENING = re.compile(r"^Error opening (?:input|output)(?: file)?: ")
