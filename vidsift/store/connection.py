@@ -1,0 +1,206 @@
+"""Engines for the two databases that a catalog may live in, and their errors in clear words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL, Connection, Engine
+
+from vidsift.errors import (
+    ConfigError,
+    DamagedLibraryError,
+    LibraryBusyError,
+    LibraryError,
+    LibraryNotFoundError,
+    StorageError,
+)
+
+__all__ = ["make_engine", "parse_url", "reading", "sqlite_file", "writing"]
+
+_BUSY_SECONDS = 10.0
+
+
+def parse_url(url: str) -> URL:
+    """Read a database URL.
+
+    Raises:
+        ConfigError: it is no URL, or names a database other than SQLite and PostgreSQL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except exc.ArgumentError as error:
+        raise ConfigError(
+            "database_url: not a database URL; write sqlite:///FILE or "
+            "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+        ) from error
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise ConfigError(
+            f"database_url: {parsed.drivername} is not supported; use sqlite or postgresql+psycopg"
+        )
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise ConfigError("database_url: SQLite needs a file: write sqlite:///FILE")
+    return parsed
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The database file, or None where the database is a server."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
+    """An engine whose connections are set up the same way on every checkout.
+
+    `foreign_keys=False` is for migrations: rebuilding an SQLite table with them on would delete
+    the rows that refer to it.
+    """
+    file = sqlite_file(url)
+    if file is None:
+        return _postgres_engine(url, read_only)
+
+    def connect() -> sqlite3.Connection:
+        # mode=rw: a missing file is an error and not a new empty database; create() makes it.
+        options = "mode=rw"
+        if read_only and not os.access(file, os.W_OK):
+            # A reader of a WAL database writes beside it, which a read-only medium does not allow.
+            options = "mode=ro&immutable=1"
+        connection = sqlite3.connect(
+            f"{file.absolute().as_uri()}?{options}",
+            uri=True,
+            timeout=_BUSY_SECONDS,
+            check_same_thread=False,
+            isolation_level=None,  # transactions are begun below, so that DDL is inside them too
+        )
+        try:
+            if read_only:
+                connection.execute("PRAGMA query_only = ON")
+            else:
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+            # A commit must outlive a power cut: files that it no longer names are deleted after it.
+            connection.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
+    engine.url = url
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A deferred transaction that reads first and then writes can fail with "locked" at once.
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL, read_only: bool) -> Engine:
+    try:
+        engine = sa.create_engine(url, connect_args={"connect_timeout": int(_BUSY_SECONDS)})
+    except ModuleNotFoundError as error:
+        raise LibraryError(
+            f"database_url: PostgreSQL needs the package {error.name}; "
+            "install it with: pip install 'vidsift[postgres]'"
+        ) from error
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:
+        connection.read_only = read_only
+        connection.execute("SET lock_timeout = '10s'")
+        connection.commit()
+
+    return engine
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection whose statements all see one state of the catalog."""
+    with _translated(engine.url), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction: all of it or nothing."""
+    with (
+        _translated(engine.url),
+        engine.connect().execution_options(write=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def _translated(url: URL) -> Iterator[None]:
+    """Turn what can be foreseen of a database into an error of vidsift; the rest passes."""
+    try:
+        yield
+    except exc.TimeoutError as error:
+        raise LibraryBusyError(
+            f"{_shown(url)}: too many connections are in use; try again"
+        ) from error
+    except exc.DBAPIError as error:
+        known = (
+            _sqlite_error(error.orig, url)
+            if isinstance(error.orig, sqlite3.Error)
+            else _postgres_error(error, url)
+        )
+        if known is None:
+            raise
+        raise known from error
+
+
+def _shown(url: URL) -> str:
+    return str(sqlite_file(url) or url.render_as_string(hide_password=True))
+
+
+def _sqlite_error(error: sqlite3.Error, url: URL) -> LibraryError | None:
+    file = sqlite_file(url)
+    name = getattr(error, "sqlite_errorname", "")
+    match name.removeprefix("SQLITE_").split("_")[0]:
+        case "FULL":
+            return StorageError(f"{file}: the disk is full; free some space and run again")
+        case "READONLY" | "PERM":
+            return StorageError(f"{file}: may not be written; check the permissions of its folder")
+        case "CANTOPEN" if file is not None and not file.exists():
+            return LibraryNotFoundError(f"{file}: no such catalog; index a folder to create it")
+        case "CANTOPEN" | "IOERR" | "AUTH":
+            return StorageError(f"{file}: {error} ({name}); check the disk and the permissions")
+        case "BUSY" | "LOCKED":
+            return LibraryBusyError(
+                f"{file}: another process is writing; try again when it is done"
+            )
+        case "NOTADB" | "CORRUPT":
+            return DamagedLibraryError(
+                f"{file}: not an SQLite database or damaged ({error}); restore it from a backup, "
+                "or delete it and index again"
+            )
+    return None
+
+
+def _postgres_error(error: exc.DBAPIError, url: URL) -> LibraryError | None:
+    state = getattr(error.orig, "sqlstate", None) or ""
+    said = (str(error.orig).strip() or "no answer").splitlines()[0]
+    shown = _shown(url)
+    if state.startswith("53"):
+        return StorageError(f"{shown}: the server is out of space or memory: {said}")
+    if state in ("25006", "42501"):
+        return StorageError(f"{shown}: may not be written: {said}; check the rights of the user")
+    if state in ("55P03", "40001", "40P01"):
+        return LibraryBusyError(f"{shown}: another process is writing; try again: {said}")
+    lost = state[:2] in ("08", "28", "3D", "57")
+    if lost or (not state and isinstance(error, exc.OperationalError)):
+        return LibraryError(
+            f"{shown}: cannot connect: {said}; check database_url and that the server runs"
+        )
+    return None

@@ -1,0 +1,296 @@
+"""The questions that can be asked of a catalog; none of them changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import sqlalchemy as sa
+from jaxtyping import Float32, Int64
+from sqlalchemy.engine import Engine
+
+from vidsift.errors import (
+    LibraryNotFoundError,
+    SchemaError,
+)
+from vidsift.store import records
+from vidsift.store.connection import make_engine, parse_url, reading, sqlite_file
+from vidsift.store.records import Generation, RunRecord
+from vidsift.store.schema import HEAD, clip_vectors, clips, library, runs, shots, summaries, videos
+from vidsift.types import (
+    ClipRecord,
+    EncoderStamp,
+    Shot,
+    Span,
+    Summary,
+    VideoRecord,
+    VideoStatus,
+)
+
+__all__ = ["CatalogReader", "chunks"]
+
+# Values in one IN list; older builds of SQLite stop at 999.
+_IN_LIST = 900
+
+_IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
+_VIDEOS_BY_ID = sa.select(videos).where(videos.c.id.in_(_IDS))
+_CLIPS_BY_ID = sa.select(*records.CLIP_COLUMNS).where(clips.c.id.in_(_IDS))
+_CLIPS_OF_VIDEO = (
+    sa.select(*records.CLIP_COLUMNS)
+    .where(clips.c.video_id == sa.bindparam("video"))
+    .order_by(clips.c.ordinal)
+)
+_SEARCHABLE_VECTORS = clip_vectors.join(clips).join(videos)
+_IS_SEARCHABLE = videos.c.status == "searchable"
+_CLIP_IDS = (
+    sa.select(clip_vectors.c.id, clip_vectors.c.clip_id)
+    .select_from(_SEARCHABLE_VECTORS)
+    .where(clip_vectors.c.id.in_(_IDS), _IS_SEARCHABLE)
+)
+_VECTORS = (
+    sa.select(clip_vectors.c.id, clip_vectors.c.vector)
+    .select_from(_SEARCHABLE_VECTORS)
+    .where(clip_vectors.c.id > sa.bindparam("after"), _IS_SEARCHABLE)
+    .order_by(clip_vectors.c.id)
+    .limit(sa.bindparam("batch"))
+)
+_VECTOR_IDS = (
+    sa.select(clip_vectors.c.id)
+    .select_from(_SEARCHABLE_VECTORS)
+    .where(_IS_SEARCHABLE)
+    .order_by(clip_vectors.c.id)
+)
+_GENERATION = sa.select(library.c.library_id, library.c.generation, library.c.deletions)
+
+
+class CatalogReader:
+    """One open catalog, for reading; safe to use from several threads.
+
+    Every method may raise the errors of the database in vidsift's words: StorageError,
+    LibraryBusyError (locked by another process), DamagedLibraryError (no database), LibraryError
+    (the server cannot be reached).
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str, *, read_only: bool = False) -> Self:
+        """Open a catalog that exists.
+
+        Raises:
+            LibraryNotFoundError: there is none at that URL.
+            SchemaError: its schema is older or newer than this program's.
+        """
+        engine = make_engine(parse_url(url), read_only=read_only)
+        try:
+            _check_schema(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stamp(self) -> EncoderStamp | None:
+        """The encoder that made the library, None while it is empty."""
+        with reading(self._engine) as connection:
+            row = connection.execute(sa.select(library)).one()
+        if row.encoder_name is None:
+            return None
+        return EncoderStamp(
+            row.encoder_name,
+            row.encoder_weights_sha256,
+            row.encoder_dimension,
+            row.encoder_preprocessing,
+        )
+
+    def generation(self) -> Generation:
+        """Which state of the searchable vectors the catalog holds now."""
+        with reading(self._engine) as connection:
+            return Generation(*connection.execute(_GENERATION).one())
+
+    def videos(self, status: VideoStatus | None = None) -> list[VideoRecord]:
+        """All videos, or those of one status, by path."""
+        query = sa.select(videos).order_by(videos.c.path)
+        return self._videos(query if status is None else query.where(videos.c.status == status))
+
+    def video(self, video_id: int) -> VideoRecord | None:
+        """The video with this id."""
+        found = self._videos(sa.select(videos).where(videos.c.id == int(video_id)))
+        return found[0] if found else None
+
+    def videos_by_id(self, ids: Iterable[int]) -> dict[int, VideoRecord]:
+        """Videos by id; an id that no video has is left out."""
+        found: dict[int, VideoRecord] = {}
+        with reading(self._engine) as connection:
+            for chunk in chunks(ids):
+                for row in connection.execute(_VIDEOS_BY_ID, {"ids": chunk}):
+                    found[row.id] = records.video_record(row)
+        return found
+
+    def video_by_path(self, path: Path) -> VideoRecord | None:
+        """The video at exactly this path."""
+        found = self._videos(sa.select(videos).where(videos.c.path == str(path)))
+        return found[0] if found else None
+
+    def find_videos(self, name: str) -> list[VideoRecord]:
+        """The videos that a person may mean: by path, else by file name, else by stem."""
+        path = Path(name)
+        exact = [str(path.absolute()), str(path.resolve())]
+        alike = videos.c.path.in_(exact) | videos.c.path.contains(path.name, autoescape=True)
+        found = self._videos(sa.select(videos).where(alike).order_by(videos.c.path))
+        meanings: tuple[Callable[[VideoRecord], bool], ...] = (
+            lambda video: str(video.path) in exact,
+            lambda video: video.path.name == name,
+            lambda video: video.path.stem == name,
+        )
+        for meant in meanings:
+            if chosen := [video for video in found if meant(video)]:
+                return chosen
+        return []
+
+    def videos_by_sha256(self, sha256: str) -> list[VideoRecord]:
+        """The videos of this content, by path."""
+        return self._videos(
+            sa.select(videos).where(videos.c.sha256 == sha256).order_by(videos.c.path)
+        )
+
+    def _videos(self, query: sa.Select[Any]) -> list[VideoRecord]:
+        with reading(self._engine) as connection:
+            return [records.video_record(row) for row in connection.execute(query)]
+
+    def feature_files(self) -> dict[str, str]:
+        """The SHA-256 of every feature file that a video needs, by name; others are orphans."""
+        query = sa.select(videos.c.feature_file, videos.c.feature_sha256)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.where(videos.c.feature_file != ""))
+            return {row.feature_file: row.feature_sha256 for row in rows}
+
+    def shots_of_video(self, video_id: int) -> list[Shot]:
+        """A video's shots in order of time."""
+        query = sa.select(shots.c.start_seconds, shots.c.end_seconds).order_by(shots.c.ordinal)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.where(shots.c.video_id == int(video_id)))
+            return [Shot(Span(start, end)) for start, end in rows]
+
+    def clips_of_video(self, video_id: int) -> list[ClipRecord]:
+        """A video's clips in order of time."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_CLIPS_OF_VIDEO, {"video": int(video_id)}).all()
+        return [records.clip_record(row) for row in rows]
+
+    def clips(self, ids: Iterable[int]) -> dict[int, ClipRecord]:
+        """Clips by id; an id that no clip has is left out."""
+        found: dict[int, ClipRecord] = {}
+        with reading(self._engine) as connection:
+            for chunk in chunks(ids):
+                for row in connection.execute(_CLIPS_BY_ID, {"ids": chunk}).all():
+                    found[row[0]] = records.clip_record(row)
+        return found
+
+    def clip_ids_of_vectors(self, vector_ids: Iterable[int]) -> dict[int, int]:
+        """The clip of each vector; a vector that is not of a searchable video is left out."""
+        found: dict[int, int] = {}
+        with reading(self._engine) as connection:
+            for chunk in chunks(vector_ids):
+                found.update(
+                    (row[0], row[1]) for row in connection.execute(_CLIP_IDS, {"ids": chunk})
+                )
+        return found
+
+    def num_vectors(self) -> int:
+        """How many vectors can be searched."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(videos.c.num_vectors), 0))
+        with reading(self._engine) as connection:
+            return int(connection.execute(query.where(_IS_SEARCHABLE)).scalar_one())
+
+    def vector_ids(self) -> Int64[np.ndarray, "n"]:
+        """The ids of all vectors that can be searched, in order."""
+        with reading(self._engine) as connection:
+            return np.array(connection.execute(_VECTOR_IDS).scalars().all(), dtype=np.int64)
+
+    def iter_vectors(
+        self, after_id: int = 0, batch: int = 20_000
+    ) -> Iterator[tuple[Int64[np.ndarray, "n"], Float32[np.ndarray, "n d"]]]:
+        """All vectors that can be searched and have an id above `after_id`, in order of id.
+
+        A batch is read in one go, the next one later: no lock is held while the caller works.
+        """
+        while True:
+            with reading(self._engine) as connection:
+                rows = connection.execute(_VECTORS, {"after": int(after_id), "batch": batch}).all()
+            if not rows:
+                return
+            ids = np.array([row[0] for row in rows], dtype=np.int64)
+            yield ids, records.vectors_of([row[1] for row in rows])
+            after_id = int(ids[-1])
+
+    def summaries(self, video_id: int) -> list[Summary]:
+        """A video's summaries in the order in which they were first made."""
+        query = summaries.select().where(summaries.c.video_id == int(video_id))
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(summaries.c.id))
+            return [records.summary_of(row) for row in rows]
+
+    def generic_summaries(self) -> dict[int, Summary]:
+        """The summary that indexing made of each searchable video, by the video's id."""
+        first = (
+            sa.select(sa.func.min(summaries.c.id))
+            .join(videos)
+            .where(summaries.c.query == "", _IS_SEARCHABLE)
+            .group_by(summaries.c.video_id)
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(summaries.select().where(summaries.c.id.in_(first)))
+            return {row.video_id: records.summary_of(row) for row in rows}
+
+    def runs(self) -> list[RunRecord]:
+        """All runs, newest first."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(runs.select().order_by(runs.c.id.desc()))
+            return [RunRecord(*row) for row in rows]
+
+
+def _check_schema(engine: Engine) -> None:
+    where = sqlite_file(engine.url) or engine.url.render_as_string(hide_password=True)
+    with reading(engine) as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            raise LibraryNotFoundError(
+                f"{where}: holds no vidsift catalog; `vidsift index FOLDER` makes one"
+            )
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if found == HEAD:
+        return
+    if found is None or found < HEAD:
+        raise SchemaError(
+            f"{where}: its schema {found or 'base'} is older than this program's {HEAD}; "
+            "run `vidsift db upgrade --library LIBRARY`"
+        )
+    raise SchemaError(
+        f"{where}: its schema {found} is newer than this program's {HEAD}; upgrade vidsift"
+    )
+
+
+def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+    """Plain integers in lists that are short enough for IN."""
+    # int(): sqlite3 would store a numpy integer as bytes and find nothing.
+    listed = [int(each) for each in ids]
+    for start in range(0, len(listed), _IN_LIST):
+        yield listed[start : start + _IN_LIST]

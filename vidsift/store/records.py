@@ -1,0 +1,188 @@
+"""Rows of the catalog as values, and values as rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from vidsift.store import schema
+from vidsift.types import (
+    Clip,
+    ClipRecord,
+    ClipVectors,
+    Fingerprint,
+    IndexedVideo,
+    Segment,
+    Span,
+    Summary,
+    VideoProbe,
+    VideoRecord,
+)
+
+__all__ = [
+    "CLIP_COLUMNS",
+    "Generation",
+    "RunRecord",
+    "clip_record",
+    "failed_row",
+    "fingerprint_row",
+    "summary_of",
+    "summary_row",
+    "vector_blobs",
+    "vectors_of",
+    "video_record",
+    "video_row",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Which state of the searchable vectors this is.
+
+    `generation` counts every commit that changed them, `deletions` those of it after which a copy
+    is wrong in more than lacking the newest ids: something was removed, or came back.
+    """
+
+    library_id: str
+    generation: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of indexing; `finished_at` is None while it runs or where it was cut off."""
+
+    id: int
+    started_at: float
+    finished_at: float | None
+    report: dict[str, Any]
+
+
+CLIP_COLUMNS = (
+    schema.clips.c.id,
+    schema.clips.c.video_id,
+    schema.clips.c.ordinal,
+    schema.clips.c.shot_ordinal,
+    schema.clips.c.start_seconds,
+    schema.clips.c.end_seconds,
+    schema.clips.c.first_frame,
+    schema.clips.c.num_frames,
+    schema.clips.c.pts_seconds,
+)
+
+
+def clip_record(row: Any) -> ClipRecord:
+    """A row of CLIP_COLUMNS as a value."""
+    clip_id, video_id, ordinal, shot, start, end, first_frame, num_frames, pts = row
+    clip = Clip(Span(start, end), shot, first_frame, num_frames)
+    return ClipRecord(clip_id, video_id, ordinal, clip, np.frombuffer(pts, "<f8"))
+
+
+def video_record(row: Any) -> VideoRecord:
+    """A row of `videos` as a value."""
+    return VideoRecord(
+        id=row.id,
+        path=Path(row.path),
+        status=row.status,
+        reason=row.reason,
+        note=row.note,
+        fingerprint=Fingerprint(row.size_bytes, row.mtime_ns, row.sha256),
+        duration_seconds=row.duration_seconds,
+        width=row.width,
+        height=row.height,
+        frame_rate=Fraction(row.frame_rate_numerator, row.frame_rate_denominator),
+        codec=row.codec,
+        has_audio=row.has_audio,
+        num_frames=row.num_frames,
+        num_clips=row.num_clips,
+        feature_file=row.feature_file,
+        indexed_at=row.indexed_at,
+    )
+
+
+def video_row(
+    indexed: IndexedVideo, feature_file: str, feature_sha256: str, now: float
+) -> dict[str, Any]:
+    """The columns of `videos`, all but the id, for a video that can be searched."""
+    return (
+        {"path": str(indexed.probe.path), "status": "searchable", "reason": ""}
+        | {"note": indexed.note, "indexed_at": now}
+        | fingerprint_row(indexed.fingerprint)
+        | _probe_row(indexed.probe)
+        | {
+            "duration_seconds": indexed.duration_seconds,
+            "num_frames": len(indexed.features),
+            "num_clips": len(indexed.clips),
+            "num_vectors": sum(len(vectors.vectors) for vectors in indexed.vectors),
+            "feature_file": feature_file,
+            "feature_sha256": feature_sha256,
+        }
+    )
+
+
+def failed_row(
+    path: Path, fingerprint: Fingerprint | None, reason: str, now: float
+) -> dict[str, Any]:
+    """The columns of `videos`, all but the id, for a file that could not be indexed."""
+    return (
+        {"path": str(path), "status": "failed", "reason": reason, "note": "", "indexed_at": now}
+        | fingerprint_row(fingerprint or Fingerprint(0, 0, ""))
+        | {"width": 0, "height": 0, "frame_rate_numerator": 0, "frame_rate_denominator": 1}
+        | {"codec": "", "has_audio": False, "duration_seconds": 0.0}
+        | {"num_frames": 0, "num_clips": 0, "num_vectors": 0}
+        | {"feature_file": "", "feature_sha256": ""}
+    )
+
+
+def fingerprint_row(fingerprint: Fingerprint) -> dict[str, Any]:
+    """The columns that tell one version of a file from another."""
+    return {
+        "size_bytes": fingerprint.size_bytes,
+        "mtime_ns": fingerprint.mtime_ns,
+        "sha256": fingerprint.sha256,
+    }
+
+
+def _probe_row(probe: VideoProbe) -> dict[str, Any]:
+    return {
+        "width": probe.width,
+        "height": probe.height,
+        "frame_rate_numerator": probe.frame_rate.numerator,
+        "frame_rate_denominator": probe.frame_rate.denominator,
+        "codec": probe.codec,
+        "has_audio": probe.has_audio,
+    }
+
+
+def summary_row(video_id: int, summary: Summary, now: float) -> dict[str, Any]:
+    """The columns of `summaries`, all but the id."""
+    return {
+        "video_id": video_id,
+        "query": summary.query,
+        "query_sha256": sha256(summary.query.encode("utf-8", "surrogatepass")).hexdigest(),
+        "budget_seconds": summary.budget_seconds,
+        "created_at": now,
+        "segments": [[s.span.start, s.span.end, s.saliency] for s in summary.segments],
+    }
+
+
+def summary_of(row: Any) -> Summary:
+    """A row of `summaries` as a value."""
+    segments = tuple(Segment(Span(start, end), saliency) for start, end, saliency in row.segments)
+    return Summary(row.query, segments, row.budget_seconds)
+
+
+def vector_blobs(vectors: ClipVectors) -> list[bytes]:
+    """Each of the k vectors as little-endian float16, as the catalog keeps it."""
+    return [vector.tobytes() for vector in vectors.vectors.astype("<f2")]
+
+
+def vectors_of(blobs: list[bytes]) -> Float32[np.ndarray, "n d"]:
+    """What `vector_blobs` wrote; all of one dimension."""
+    return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), -1).astype(np.float32)

@@ -1,0 +1,175 @@
+"""The tables of the catalog. Change them together with a new step under `migrations/versions`.
+
+Ids are never used again after a deletion (AUTOINCREMENT; sequences on PostgreSQL), and a stored
+vector never changes: so the set of vector ids alone says what a copy of the vectors must hold.
+"""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
+
+__all__ = [
+    "HEAD",
+    "EscapedText",
+    "clip_vectors",
+    "clips",
+    "library",
+    "metadata",
+    "runs",
+    "shots",
+    "summaries",
+    "videos",
+]
+
+# The newest migration, repeated here so that opening a library need not import alembic.
+HEAD = "0001"
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class EscapedText(sa.types.TypeDecorator[str]):
+    """Text that may hold what databases refuse: NUL, and bytes of file names that are no UTF-8.
+
+    Such characters (Python's surrogate escapes) and backslashes are stored behind a backslash, all
+    else as it is; reading gives back the very string that was stored.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return re.sub(
+            r"[\\\x00\ud800-\udfff]",
+            lambda m: r"\\" if m[0] == "\\" else f"\\u{ord(m[0]):04x}",
+            value,
+        )
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is None or "\\" not in value:
+            return value
+        return re.sub(
+            r"\\(?:\\|u([0-9a-f]{4}))", lambda m: chr(int(m[1], 16)) if m[1] else "\\", value
+        )
+
+
+# SQLite counts ids up by itself only in columns that are declared INTEGER.
+_Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+library = sa.Table(
+    "library",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("library_id", sa.String(32), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("encoder_name", sa.Text),
+    sa.Column("encoder_weights_sha256", sa.Text),
+    sa.Column("encoder_dimension", sa.Integer),
+    sa.Column("encoder_preprocessing", sa.Text),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("deletions", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("id = 1", name="single_row"),
+)
+
+videos = sa.Table(
+    "videos",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("path", EscapedText, nullable=False, unique=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("reason", EscapedText, nullable=False),
+    sa.Column("note", EscapedText, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("mtime_ns", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("duration_seconds", sa.Double, nullable=False),
+    sa.Column("width", sa.Integer, nullable=False),
+    sa.Column("height", sa.Integer, nullable=False),
+    sa.Column("frame_rate_numerator", sa.BigInteger, nullable=False),
+    sa.Column("frame_rate_denominator", sa.BigInteger, nullable=False),
+    sa.Column("codec", sa.Text, nullable=False),
+    sa.Column("has_audio", sa.Boolean, nullable=False),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("num_clips", sa.Integer, nullable=False),
+    sa.Column("num_vectors", sa.Integer, nullable=False),
+    sa.Column("feature_file", sa.Text, nullable=False),
+    sa.Column("feature_sha256", sa.String(64), nullable=False),
+    sa.Column("indexed_at", sa.Double, nullable=False),
+    sa.CheckConstraint("status IN ('searchable', 'failed', 'missing')", name="status"),
+    sqlite_autoincrement=True,
+)
+
+_of_video = sa.ForeignKey("videos.id", ondelete="CASCADE")
+
+shots = sa.Table(
+    "shots",
+    metadata,
+    sa.Column("video_id", _Id, _of_video, primary_key=True, autoincrement=False),
+    sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("start_seconds", sa.Double, nullable=False),
+    sa.Column("end_seconds", sa.Double, nullable=False),
+)
+
+clips = sa.Table(
+    "clips",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("video_id", _Id, _of_video.copy(), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("shot_ordinal", sa.Integer, nullable=False),
+    sa.Column("start_seconds", sa.Double, nullable=False),
+    sa.Column("end_seconds", sa.Double, nullable=False),
+    sa.Column("first_frame", sa.Integer, nullable=False),
+    sa.Column("num_frames", sa.Integer, nullable=False),
+    sa.Column("pts_seconds", sa.LargeBinary, nullable=False, comment="float64, little endian"),
+    sa.UniqueConstraint("video_id", "ordinal"),
+    sqlite_autoincrement=True,
+)
+
+clip_vectors = sa.Table(
+    "clip_vectors",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column(
+        "clip_id", _Id, sa.ForeignKey("clips.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    sa.Column("vector", sa.LargeBinary, nullable=False, comment="float16, little endian"),
+    sqlite_autoincrement=True,
+)
+
+summaries = sa.Table(
+    "summaries",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("video_id", _Id, _of_video.copy(), nullable=False),
+    sa.Column("query", EscapedText, nullable=False),
+    # In the unique key instead of the query, which may be longer than PostgreSQL can index.
+    sa.Column("query_sha256", sa.String(64), nullable=False),
+    sa.Column("budget_seconds", sa.Double, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("segments", sa.JSON, nullable=False, comment="[[start, end, saliency], ...]"),
+    sa.UniqueConstraint("video_id", "query_sha256", "budget_seconds"),
+    sqlite_autoincrement=True,
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("finished_at", sa.Double),
+    sa.Column("report", sa.JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
