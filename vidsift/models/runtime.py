@@ -1,0 +1,234 @@
+"""What runs a network: torch in half precision on CUDA, OpenVINO on the CPU.
+
+A tower is one half of an encoder, from arrays to unit-length vectors. For the CPU it is converted
+once and kept in the cache folder under the hash of its weights, so that a later process needs
+neither torch nor the original weights.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from vidsift.config import cache_dir
+from vidsift.errors import EncoderError, StorageError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "CudaTower",
+    "OpenVinoTower",
+    "Precision",
+    "Tower",
+    "converted_models",
+    "describe_runtime",
+    "packages_of",
+    "pick_device",
+    "save_for_openvino",
+]
+
+Device = Literal["cpu", "cuda"]
+Precision = Literal["f32", "bf16"]
+Inputs = tuple[np.ndarray, ...]
+
+# Raised whenever what is converted, or how, changes: older conversions are then left alone.
+_CONVERSION = 1
+# Present where the kernel drives an NVIDIA device (the last one: under Windows' Linux).
+_CUDA_SIGNS = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
+
+
+@runtime_checkable
+class Tower(Protocol):
+    """One half of an encoder: a batch of inputs to float32 vectors of unit length."""
+
+    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]: ...
+
+
+def pick_device(device: str) -> Device:
+    """Resolve `auto`, `cpu` or `cuda` to what is here; torch is imported only where CUDA may be.
+
+    Raises:
+        EncoderError: `cuda` is asked for and there is none.
+    """
+    if device == "cpu":
+        return "cpu"
+    if device == "auto" and not any(sign.exists() for sign in _CUDA_SIGNS):
+        return "cpu"
+    with packages_of("device cuda"):
+        import torch
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise EncoderError(
+        "device cuda: no CUDA device can be used here (torch "
+        f"{torch.__version__} sees none); set device to cpu or auto, or install its driver"
+    )
+
+
+def describe_runtime(device: Device) -> str:
+    """In words, for a person: what runs an encoder on this device."""
+    if device == "cpu":
+        return "OpenVINO on CPU"
+    import torch
+
+    return f"torch half precision on {torch.cuda.get_device_name()}"
+
+
+@contextmanager
+def packages_of(encoder: str) -> Iterator[None]:
+    """Turn a package that is absent, or does not fit another, into one clear EncoderError."""
+    try:
+        yield
+    except ImportError as error:
+        package = (error.name or str(error)).partition(".")[0]
+        raise EncoderError(
+            f"{encoder}: package {package} cannot be imported ({error}); "
+            "reinstall with `pip install --upgrade vidsift`"
+        ) from error
+    except RuntimeError as error:
+        # What torchvision's import says when it was built for another torch.
+        if "torchvision" not in str(error):
+            raise
+        raise EncoderError(
+            f"{encoder}: torchvision does not fit the installed torch ({error}); "
+            "reinstall both together: `pip install --upgrade torch torchvision`"
+        ) from error
+
+
+def converted_models(key: str, convert: Callable[[Path], None]) -> Path:
+    """The cache folder of models converted under `key`, made by `convert(folder)` if absent.
+
+    The folder appears whole or not at all; of processes that convert at once the first one wins.
+
+    Raises:
+        StorageError: the cache folder cannot be written.
+    """
+    folder = cache_dir() / "models" / f"{key}-v{_CONVERSION}"
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as unfinished:
+            made = Path(unfinished) / folder.name
+            made.mkdir()
+            convert(made)
+            for file in made.iterdir():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+            if not folder.is_dir():
+                _publish(made, folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder.parent}: converted models cannot be kept there ({error.strerror or error}); "
+            "make room, or point VIDSIFT_CACHE to another folder"
+        ) from error
+    return folder
+
+
+def _publish(made: Path, folder: Path) -> None:
+    try:
+        made.rename(folder)
+    except OSError:
+        # Another process was first; its conversion of the same weights is as good as ours.
+        if not folder.is_dir():
+            raise
+
+
+def _openvino() -> Any:
+    """Import OpenVINO without its telemetry, which reports every import and conversion.
+
+    It takes an import of `openvino_telemetry` that fails as a no; nothing leaves the machine
+    unasked, and the import is faster.
+    """
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
+    import openvino
+
+    return openvino
+
+
+def save_for_openvino(
+    network: torch.nn.Module,
+    example: Sequence[torch.Tensor],
+    shapes: Sequence[Sequence[int]],
+    file: Path,
+) -> None:
+    """Trace `network` on `example` and write it as OpenVINO's .xml and .bin; -1: any length."""
+    import torch
+
+    ov = _openvino()
+    # Attention's fused path is one opaque operator that cannot be converted.
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            # What tracing says of branches: the tests compare the result over sizes and lengths.
+            warnings.simplefilter("ignore")
+            model = ov.convert_model(
+                network, example_input=tuple(example), input=[list(shape) for shape in shapes]
+            )
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+    ov.save_model(model, file, compress_to_fp16=False)
+
+
+class OpenVinoTower:
+    """A converted network on the CPU."""
+
+    def __init__(self, file: Path, precision: Precision) -> None:
+        """Load `file`; `bf16` is used where the processor computes in it, else float32."""
+        ov = _openvino()
+        core = ov.Core()
+        bf16 = precision == "bf16" and "BF16" in core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
+        try:
+            self._model = core.compile_model(
+                file,
+                "CPU",
+                {
+                    "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+                    "PERFORMANCE_HINT": "LATENCY",
+                    # Weights are mapped from the file instead of read.
+                    "ENABLE_MMAP": True,
+                },
+            )
+        except RuntimeError as error:
+            raise EncoderError(
+                f"{file}: the converted model cannot be read; delete the folder {file.parent}, "
+                "it is made again"
+            ) from error
+        self._request = self._model.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        with self._lock:
+            self._request.infer(list(inputs), share_inputs=True)
+            return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+
+
+class CudaTower:
+    """A network in half precision on the CUDA device; it gives unit-length float32."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self._network = network.eval().to("cuda")
+        self._lock = threading.Lock()
+
+    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        import torch
+
+        with self._lock, torch.inference_mode(), torch.autocast("cuda", torch.float16):
+            tensors = [torch.from_numpy(array).to("cuda", non_blocking=True) for array in inputs]
+            features: np.ndarray = self._network(*tensors).float().cpu().numpy()
+            return features

@@ -1,0 +1,97 @@
+"""An encoder made of two towers, one for frames and one for texts, each loaded when first used.
+
+Axes: n frames, h rows, w columns, q texts, d dimensions.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from vidsift.models.geometry import Geometry
+from vidsift.models.runtime import Inputs, Tower
+from vidsift.types import EncoderStamp
+
+__all__ = ["TwoTowerEncoder"]
+
+# Texts that go through the model at once; sorted by nothing, so short to keep padding small.
+_TEXT_BATCH = 32
+
+
+class TwoTowerEncoder:
+    """Implements `vidsift.models.encoder.Encoder` over two towers and a tokenizer."""
+
+    def __init__(
+        self,
+        stamp: EncoderStamp,
+        geometry: Geometry,
+        batch_size: int,
+        *,
+        tokenize: Callable[[Sequence[str]], Inputs],
+        load_frame_tower: Callable[[], Tower],
+        load_text_tower: Callable[[], Tower],
+    ) -> None:
+        self._stamp = stamp
+        self._geometry = geometry
+        self._batch_size = batch_size
+        self._tokenize = tokenize
+        self._frame_tower = _Lazy(load_frame_tower)
+        self._text_tower = _Lazy(load_text_tower)
+
+    @property
+    def stamp(self) -> EncoderStamp:
+        return self._stamp
+
+    @property
+    def picture_size(self) -> int:
+        return self._geometry.resize
+
+    def encode_frames(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
+        """See `Encoder.encode_frames`."""
+        starts = range(0, len(images), self._batch_size)
+        batches = (images[start : start + self._batch_size] for start in starts)
+        # Contiguous, because the runtimes read the memory as it lies.
+        pictures = (np.ascontiguousarray(self._geometry.apply(batch)) for batch in batches)
+        return self._through(self._frame_tower, ((picture,) for picture in pictures))
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "q d"]:
+        """See `Encoder.encode_texts`."""
+        starts = range(0, len(texts), _TEXT_BATCH)
+        tokens = (self._tokenize(texts[start : start + _TEXT_BATCH]) for start in starts)
+        return self._through(self._text_tower, tokens)
+
+    def close(self) -> None:
+        """See `Encoder.close`."""
+        self._frame_tower.drop()
+        self._text_tower.drop()
+
+    def _through(self, tower: _Lazy, batches: Iterable[Inputs]) -> Float32[np.ndarray, "n d"]:
+        parts = [tower.get()(*inputs) for inputs in batches]
+        if not parts:
+            return np.zeros((0, self._stamp.dimension), np.float32)
+        features = np.concatenate(parts)
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        unit: np.ndarray = features / np.maximum(norms, np.finfo(np.float32).tiny)
+        return unit
+
+
+class _Lazy:
+    """A tower that is loaded by the first thread that needs it."""
+
+    def __init__(self, load: Callable[[], Tower]) -> None:
+        self._load = load
+        self._tower: Tower | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> Tower:
+        with self._lock:
+            if self._tower is None:
+                self._tower = self._load()
+            return self._tower
+
+    def drop(self) -> None:
+        with self._lock:
+            self._tower = None
