@@ -39,7 +39,9 @@ __all__ = ["FRAME_WEIGHTS", "TEXT_WEIGHTS", "Weights", "list_variants", "open_va
 
 _DIMENSION = 384
 _MAX_TOKENS = 256
-_GEOMETRY = Geometry(resize=288, crop=288, mode="squash")
+# timm's for this network. The cut loses the sides of a wide frame and still finds more videos than
+# the whole frame squeezed or at its own shape (benchmarks/quality_photos.py tells of photographs).
+_GEOMETRY = Geometry(resize=292, crop=260)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,12 @@ def build_networks() -> tuple[FrameNetwork, TextNetwork]:
     labels = class_texts()
     with torch.inference_mode():
         parts = []
-        for start in range(0, len(labels), _CLASS_BATCH):
-            ids, mask = tokenize(labels[start : start + _CLASS_BATCH])
+        # Texts of like length together, because each batch is padded to its longest.
+        order = sorted(range(len(labels)), key=lambda label: len(labels[label]))
+        for start in range(0, len(order), _CLASS_BATCH):
+            ids, mask = tokenize([labels[label] for label in order[start : start + _CLASS_BATCH]])
             parts.append(texts(torch.from_numpy(ids), torch.from_numpy(mask)))
-        classes = torch.cat(parts)  # (k, d)
+        classes = torch.cat(parts)[torch.tensor(order).argsort()]  # (k, d)
         centre = classes.mean(0)
     # Clones: tensors made in inference mode cannot be traced.
     texts = TextNetwork(bert, centre.clone()).eval()
@@ -93,7 +95,7 @@ def class_texts() -> list[str]:
     texts = []
     for line in lines:
         names, _, definition = line.partition(": ")
-        texts.append(f"a photo of a {names.split(', ')[0]}, {definition}")
+        texts.append(f"a photo of a {names.split(', ')[0]}: {definition}")
     return texts
 
 
