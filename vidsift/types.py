@@ -8,6 +8,7 @@ Axes in shapes: n frames, h rows, w columns, d dimensions, c clips, q queries, k
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -88,8 +89,8 @@ class VideoProbe:
 
     `width` and `height` are as displayed: rotation and pixel aspect ratio applied.
     `duration_seconds` is the header's and may be wrong or 0 when the header does not know.
-    `start_seconds` is the container's start time; all other times in vidsift count from the first
-    frame.
+    `start_seconds` is the container's start time and `delay_seconds` how long after it the first
+    frame comes (sound may start earlier); all other times in vidsift count from the first frame.
     """
 
     path: Path
@@ -104,6 +105,7 @@ class VideoProbe:
     start_seconds: float
     has_audio: bool
     is_hdr: bool
+    delay_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -191,7 +193,7 @@ class ClipVectors:
     vectors: Float32[np.ndarray, "k d"]
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or not 1 <= len(self.vectors):
+        if self.vectors.ndim != 2 or not len(self.vectors) >= 1:
             raise ValueError(f"a clip needs (k, d) vectors, got shape {self.vectors.shape}")
 
 
@@ -226,7 +228,7 @@ class Summary:
 
     def __post_init__(self) -> None:
         spans = [segment.span for segment in self.segments]
-        if any(a.end > b.start + 1e-6 for a, b in zip(spans, spans[1:], strict=False)):
+        if any(a.end > b.start + 1e-6 for a, b in itertools.pairwise(spans)):
             raise ValueError(f"segments must be in order and apart, got {spans}")
 
     @property

@@ -17,6 +17,7 @@ _TIME_LIMIT = 60.0
 _INPUT = re.compile(r"^Input #0, (?P<container>.+), from '")
 _DURATION = re.compile(r"^  Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)")
 _START = re.compile(r"\bstart: (-?\d+(?:\.\d+)?)")
+_STREAM_START = re.compile(r", start (-?\d+(?:\.\d+)?)")
 # Values of metadata stand behind "key :" or " :", so no file can forge a line of a stream.
 _STREAM = re.compile(r"^ {2,6}Stream #0:\d+\S*: (?P<kind>Video|Audio): (?P<rest>.*)$")
 _VIDEO = re.compile(
@@ -85,7 +86,6 @@ def _why_unreadable(run: FfmpegRun, status: int) -> str:
 
 
 def _parse(path: Path, lines: list[str]) -> VideoProbe:
-    container = lines[0]
     duration = start = 0.0
     video: str | None = None
     has_audio = False
@@ -95,8 +95,8 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
         if found := _DURATION.match(line):
             if found[1]:
                 duration = int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3])
-            if begins := _START.search(line):
-                start = float(begins[1])
+            if told := _START.search(line):
+                start = float(told[1])
         elif found := _STREAM.match(line):
             in_video = found["kind"] == "Video" and video is None and _is_moving(found["rest"])
             has_audio |= found["kind"] == "Audio"
@@ -112,7 +112,8 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
     if described is None or not int(described["width"]) * int(described["height"]):
         raise NotAVideoError(path, "has a video stream whose picture size cannot be read")
     width, height = _displayed(video, int(described["width"]), int(described["height"]), rotation)
-    named = _INPUT.match(container)
+    named = _INPUT.match(lines[0])
+    begins = _STREAM_START.search(video)
     return VideoProbe(
         path=path,
         container=named["container"] if named else "",
@@ -126,6 +127,7 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
         start_seconds=start,
         has_audio=has_audio,
         is_hdr=_HDR.search(video) is not None,
+        delay_seconds=max(0.0, float(begins[1]) - start) if begins else 0.0,
     )
 
 

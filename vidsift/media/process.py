@@ -6,6 +6,8 @@ needs no reader threads and can be left at any point: leaving kills the process 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import selectors
@@ -38,6 +40,7 @@ __all__ = [
     "has_encoder",
     "has_filter",
     "input_file",
+    "resolve_time_limit",
     "run_ffmpeg",
 ]
 
@@ -129,6 +132,11 @@ def input_file(path: Path, **options: Any) -> Any:
     )
 
 
+def resolve_time_limit(time_limit: float, video_seconds: float) -> float:
+    """Seconds that a run over so much video may take; 0 stands for 60 plus 4 for each second."""
+    return time_limit or 60.0 + 4.0 * video_seconds
+
+
 def compile_stream(stream: Any, *, loglevel: str = "error") -> list[str]:
     """The command line of an ffmpeg-python output stream; an existing output is overwritten."""
     binary, *rest = ffmpeg.compile(stream, cmd=ffmpeg_binary(), overwrite_output=True)
@@ -190,6 +198,10 @@ class FfmpegRun:
         """
         reading, writing = os.pipe()
         self._childs.append(writing)
+        # More than the default 64 KiB lets ffmpeg run ahead while the consumer is busy.
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # the user's share of pipe memory is used up
+                fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 1 << 20)
         self._watch(os.fdopen(reading, "rb", buffering=0), on_ready)
         return writing
 
