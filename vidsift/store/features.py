@@ -1,0 +1,178 @@
+"""Frame features on disk: one little-endian float16 `.npy` file of shape (n, d) a video."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float16, Float32
+
+from vidsift.errors import DamagedLibraryError, StorageError
+from vidsift.store.files import write_atomically
+
+__all__ = ["FeatureStore"]
+
+_OPEN_FILES = 256
+# What NumPy writes before the values of such an array: always 128 bytes.
+_HEADER_BYTES = 128
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00v\x00"
+    rb"\{'descr': '<f2', 'fortran_order': False, 'shape': \((\d+), (\d+)\), \} *\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenFile:
+    descriptor: int
+    num_frames: int
+    dimension: int
+
+
+class FeatureStore:
+    """The folder of feature files; safe to use from several threads.
+
+    A file is never changed under its name, so that a reader may keep it open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: OrderedDict[str, _OpenFile] = OrderedDict()  # least recently read first
+        self._lock = threading.Lock()
+
+    def write(self, name: str, features: Float[np.ndarray, "n d"]) -> str:
+        """Store a video's features as float16 and return the SHA-256 of the file.
+
+        Raises:
+            StorageError: the disk is full or may not be written; nothing is left behind.
+        """
+        half = np.ascontiguousarray(features, dtype="<f2")
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(half))
+        chunks = (header.getvalue(), half.reshape(-1).view(np.uint8).data)
+        digest = hashlib.sha256()
+        for chunk in chunks:
+            digest.update(chunk)
+        write_atomically(self._path(name), chunks)
+        self._forget(name)
+        return digest.hexdigest()
+
+    def read(
+        self, name: str, first: int, count: int, dimension: int
+    ) -> Float32[np.ndarray, "{count} {dimension}"]:
+        """Rows `[first, first + count)` of a video's features.
+
+        Raises:
+            DamagedLibraryError: the file is absent, or not what the catalog says of it.
+        """
+        row = 2 * dimension
+        # Held while reading too: a descriptor that another thread closes may become another file.
+        with self._lock:
+            file = self._opened(name)
+            if file.dimension != dimension or not 0 <= first <= first + count <= file.num_frames:
+                raise self._damaged(
+                    name,
+                    f"holds {file.num_frames} frames of {file.dimension} dimensions, but frames "
+                    f"{first} to {first + count} of {dimension} are needed",
+                )
+            content = os.pread(file.descriptor, count * row, _HEADER_BYTES + first * row)
+        if len(content) != count * row:
+            raise self._damaged(name, "is cut short")
+        return np.frombuffer(content, "<f2").reshape(count, dimension).astype(np.float32)
+
+    def open(self, name: str) -> Float16[np.ndarray, "n d"]:
+        """All of a video's features, mapped into memory and read as they are used.
+
+        Raises:
+            DamagedLibraryError: the file is absent or damaged.
+        """
+        with self._lock:
+            file = self._opened(name)
+        shape = (file.num_frames, file.dimension)
+        try:
+            return np.memmap(self._path(name), "<f2", "r", offset=_HEADER_BYTES, shape=shape)
+        except (OSError, ValueError) as error:
+            raise self._damaged(name, str(error)) from error
+
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of the file as it is now, to be held against the catalog's.
+
+        Raises:
+            DamagedLibraryError: the file is absent or cannot be read.
+        """
+        try:
+            with self._path(name).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            raise self._damaged(name, f"cannot be read: {error.strerror}") from error
+
+    def names(self) -> list[str]:
+        """All that lies in the folder, in order: files, and what killed writers left of them."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(entry.name for entry in self._folder.iterdir())
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        self._forget(name)
+        try:
+            self._path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self._path(name)}: cannot be deleted: {error.strerror}; mend the permissions"
+            ) from error
+
+    def close(self) -> None:
+        """Close every file. The store can be used again afterwards."""
+        with self._lock:
+            while self._files:
+                os.close(self._files.popitem()[1].descriptor)
+
+    def _path(self, name: str) -> Path:
+        if Path(name).name != name:
+            raise ValueError(f"a feature file needs a plain name, got {name!r}")
+        return self._folder / name
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            if (file := self._files.pop(name, None)) is not None:
+                os.close(file.descriptor)
+
+    def _opened(self, name: str) -> _OpenFile:
+        if (file := self._files.get(name)) is not None:
+            self._files.move_to_end(name)
+            return file
+        try:
+            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._damaged(name, f"cannot be read: {error.strerror}") from error
+        try:
+            file = self._checked(name, descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._files[name] = file
+        if len(self._files) > _OPEN_FILES:
+            os.close(self._files.popitem(last=False)[1].descriptor)
+        return file
+
+    def _checked(self, name: str, descriptor: int) -> _OpenFile:
+        header = _HEADER.fullmatch(os.pread(descriptor, _HEADER_BYTES, 0))
+        if header is None:
+            raise self._damaged(name, "does not begin like a feature file")
+        num_frames, dimension = int(header[1]), int(header[2])
+        if os.fstat(descriptor).st_size != _HEADER_BYTES + 2 * num_frames * dimension:
+            raise self._damaged(name, "has another length than its first line says")
+        return _OpenFile(descriptor, num_frames, dimension)
+
+    def _damaged(self, name: str, what: str) -> DamagedLibraryError:
+        return DamagedLibraryError(
+            f"{self._folder / name}: {what}; run `vidsift repair`, then `vidsift index` on the "
+            "video's folder to compute it again"
+        )

@@ -1,0 +1,312 @@
+"""The vector index: FAISS over the clip vectors of every searchable video.
+
+SQL holds the vectors; the index is a copy that can be made again without the model. Ids are never
+used twice and vectors never change, so a copy that lags is mended by taking away the ids that SQL
+no longer has and adding those that it lacks.
+
+File: one line of JSON, then FAISS's own serialisation; replaced as a whole, so the two always fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import faiss
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from vidsift.store.files import write_atomically
+from vidsift.store.reader import CatalogReader
+from vidsift.store.records import Generation
+from vidsift.types import EncoderStamp
+
+__all__ = ["EXACT_LIMIT", "FaissIndex", "VectorIndex", "open_index"]
+
+_log = logging.getLogger(__name__)
+
+# Up to here every vector is compared: 1 ms a query at 384 dimensions on one core.
+EXACT_LIMIT = 20_000
+# Above, the nearest of 4 sqrt(n) lists are, as many as make about this many vectors: the work of a
+# query, and so its time, stays the same however large the library grows.
+_COMPARED = 16_000
+_TRAINING_VECTORS_PER_LIST = 40
+# Below this many queries one thread answers sooner than several that must be woken.
+_FEW_QUERIES = 20
+_GPU_MOST_K = 2048
+_GPU_SCRATCH_BYTES = 64 << 20
+# Cosine of a vector to what the index holds of it; 8 bits a dimension keep more than 0.999.
+_SAME = 0.99
+_FILE = "vectors.faiss"
+_FORMAT = 1
+
+
+class VectorIndex(Protocol):
+    """Where the nearest vectors are found."""
+
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], k: int
+    ) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
+        """The k vectors of largest inner product: scores, and vector ids (-1 where there is none).
+
+        Queries and vectors have unit length, so scores are cosines.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What the file's first line says of the rest."""
+
+    format: int
+    library_id: str
+    generation: int
+    deletions: int
+    encoder: dict[str, Any]
+    trained_on: int
+    count: int
+    sha256: str
+
+
+def open_index(
+    folder: Path, catalog: CatalogReader, stamp: EncoderStamp, *, write: bool
+) -> FaissIndex:
+    """The index of the catalog's vectors as they are now.
+
+    What lies in `folder` is used as far as it is whole, of this library and this encoder, and made
+    again otherwise. With `write` the result is saved there, at each `sync` too; else it is in
+    memory only.
+
+    Raises:
+        StorageError: with `write`, the disk is full or may not be written.
+        LibraryError: the catalog cannot be read.
+    """
+    index = FaissIndex(folder / _FILE, catalog, stamp, write=write)
+    index.sync()
+    return index
+
+
+class FaissIndex:
+    """An index in memory, on the GPU too where there is one; safe to use from several threads."""
+
+    def __init__(
+        self, file: Path, catalog: CatalogReader, stamp: EncoderStamp, *, write: bool
+    ) -> None:
+        self._file = file
+        self._catalog = catalog
+        self._stamp = stamp
+        self._write = write
+        self._lock = threading.Lock()  # FAISS's GPU indexes allow one caller at a time
+        self._master: Any = None  # on the CPU
+        self._replica: Any = None  # on the GPU
+        self._state: Generation | None = None  # of the catalog, when the master was made
+        self._trained_on = 0
+        self._resources: Any = None
+
+    def __len__(self) -> int:
+        return 0 if self._master is None else int(self._master.ntotal)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every vector is compared with the query."""
+        return self._trained_on == 0
+
+    def search(
+        self, queries: Float32[np.ndarray, "q d"], k: int
+    ) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
+        """See VectorIndex."""
+        with self._lock:
+            if self._replica is not None and k <= _GPU_MOST_K:
+                return _search(self._replica, queries, k)
+            return _search(self._master, queries, k)
+
+    def sync(self) -> None:
+        """Catch up with the catalog: one small SELECT where nothing has changed.
+
+        Raises:
+            StorageError, LibraryError: as open_index.
+        """
+        with self._lock:
+            now = self._catalog.generation()
+            if now == self._state:
+                return
+            if self._master is None:
+                self._load(now)
+            if now != self._state:
+                if not self._catch_up(now):
+                    self._rebuild()
+                self._state = now
+                if self._write:
+                    self._save(now)
+            self._replicate()
+
+    def _load(self, now: Generation) -> None:
+        """Take over what the file holds, if it is whole and may be a copy of this catalog."""
+        try:
+            with self._file.open("rb") as stream:
+                line = stream.readline(1 << 16)
+            header = _Header(**json.loads(line))
+            content = np.memmap(self._file, np.uint8, "r", offset=len(line))
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError) as error:
+            _log.warning("%s: unreadable (%s); it is made again", self._file, error)
+            return
+        if (
+            header.format != _FORMAT
+            or header.library_id != now.library_id
+            or header.encoder != asdict(self._stamp)
+            or header.generation > now.generation
+            or header.deletions > now.deletions
+        ):
+            _log.warning("%s: of another library or encoder; it is made again", self._file)
+            return
+        if hashlib.sha256(content.data).hexdigest() != header.sha256:
+            _log.warning("%s: damaged; it is made again", self._file)
+            return
+        try:
+            master = faiss.deserialize_index(content)
+        except RuntimeError as error:  # of a newer FAISS
+            _log.warning("%s: unreadable (%s); it is made again", self._file, error)
+            return
+        if not self._is_copy(master, only_grown=header.deletions == now.deletions):
+            _log.warning("%s: holds other vectors than the catalog; it is made again", self._file)
+            return
+        self._master = master
+        self._trained_on = header.trained_on
+        self._state = Generation(header.library_id, header.generation, header.deletions)
+
+    def _is_copy(self, master: Any, *, only_grown: bool) -> bool:
+        """Whether the newest vector that index and catalog share is the same vector in both.
+
+        It is not where the database came back from a backup and has since grown other rows.
+        """
+        held = _ids(master)
+        if not only_grown:
+            held = np.intersect1d(held, self._catalog.vector_ids())
+        if len(held) == 0:
+            return True
+        newest = int(held.max())
+        ids, vectors = next(self._catalog.iter_vectors(newest - 1, 1), (np.empty(0), None))
+        if vectors is None or ids[0] != newest:
+            return False
+        scores, _ = _search(master, vectors, 1)
+        return bool(scores[0, 0] > _SAME * float(vectors[0] @ vectors[0]))
+
+    def _catch_up(self, now: Generation) -> bool:
+        """Add and take away what differs; False where the index had better be made anew."""
+        if self._master is None or self._state is None or self._is_outgrown():
+            return False
+        if self._state.deletions == now.deletions:
+            held = _ids(self._master)
+            self._add(int(held.max()) if len(held) else 0)
+        else:
+            held, wanted = _ids(self._master), self._catalog.vector_ids()
+            gone = np.setdiff1d(held, wanted)
+            if len(gone):
+                self._master.remove_ids(gone)
+            lacking = np.setdiff1d(wanted, held)
+            if len(lacking):
+                self._add(int(lacking[0]) - 1, lacking)
+        # A commit in between makes the counts differ rightly; the next sync sees to it.
+        unchanged = self._catalog.generation() == now
+        return not unchanged or len(self) == self._catalog.num_vectors()
+
+    def _add(self, after_id: int, only: Int64[np.ndarray, "n"] | None = None) -> None:
+        for ids, vectors in self._catalog.iter_vectors(after_id):
+            chosen = slice(None) if only is None else np.isin(ids, only)
+            self._master.add_with_ids(vectors[chosen], ids[chosen])
+
+    def _is_outgrown(self) -> bool:
+        count = self._catalog.num_vectors()
+        if self.is_exact:
+            return count > EXACT_LIMIT
+        return count > 2 * self._trained_on or count < EXACT_LIMIT // 2
+
+    def _rebuild(self) -> None:
+        count = self._catalog.num_vectors()
+        dimension = self._stamp.dimension
+        if count <= EXACT_LIMIT:
+            self._master = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
+            self._trained_on = 0
+        else:
+            self._master = self._trained(count, dimension)
+            self._trained_on = count
+        self._add(0)
+
+    def _trained(self, count: int, dimension: int) -> Any:
+        """An empty inverted-file index with 8 bits a dimension, for about `count` vectors."""
+        num_lists = round(4 * math.sqrt(count))
+        share = min(1.0, num_lists * _TRAINING_VECTORS_PER_LIST / count)
+        rng = np.random.default_rng(0)
+        sample = [
+            vectors[rng.random(len(vectors)) < share] for _, vectors in self._catalog.iter_vectors()
+        ]
+        index = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(dimension),
+            dimension,
+            num_lists,
+            faiss.ScalarQuantizer.QT_8bit,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        index.cp.min_points_per_centroid = 1  # small libraries train on all they have: no warning
+        index.train(np.concatenate(sample))
+        index.nprobe = min(num_lists, math.ceil(_COMPARED * num_lists / count))
+        return index
+
+    def _save(self, state: Generation) -> None:
+        content = faiss.serialize_index(self._master)
+        header = _Header(
+            format=_FORMAT,
+            library_id=state.library_id,
+            generation=state.generation,
+            deletions=state.deletions,
+            encoder=asdict(self._stamp),
+            trained_on=self._trained_on,
+            count=len(self),
+            sha256=hashlib.sha256(content.data).hexdigest(),
+        )
+        line = json.dumps(asdict(header)).encode() + b"\n"
+        write_atomically(self._file, (line, content.data))
+
+    def _replicate(self) -> None:
+        # faiss-cpu, which serves other systems than Linux, has no such function.
+        if not hasattr(faiss, "get_num_gpus") or faiss.get_num_gpus() == 0:
+            return
+        if self._resources is None:
+            self._resources = faiss.StandardGpuResources()
+            self._resources.setTempMemory(_GPU_SCRATCH_BYTES)
+        self._replica = None  # before the next: both may not fit
+        self._replica = faiss.index_cpu_to_gpu(self._resources, 0, self._master)
+
+
+def _search(
+    index: Any, queries: Float32[np.ndarray, "q d"], k: int
+) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
+    threads = faiss.omp_get_max_threads()
+    if len(queries) < _FEW_QUERIES:
+        faiss.omp_set_num_threads(1)  # of the calling thread alone, as OpenMP has it
+    try:
+        scores, ids = index.search(np.ascontiguousarray(queries), k)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return scores, ids
+
+
+def _ids(index: Any) -> Int64[np.ndarray, "n"]:
+    """The ids that a CPU index holds, in any order."""
+    if isinstance(index, faiss.IndexIDMap2):
+        return np.asarray(faiss.vector_to_array(index.id_map))
+    lists = index.invlists
+    held = [
+        faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number)).copy()
+        for number in range(lists.nlist)
+        if lists.list_size(number)
+    ]
+    return np.concatenate(held) if held else np.empty(0, np.int64)
