@@ -19,7 +19,7 @@ from vidsift.media.compose import CameraView, PictureShot, film_from_pictures
 
 __all__ = ["DEMO_QUERIES", "DEMO_SOURCES", "DemoSource", "build_demo_videos", "demo_video_names"]
 
-Progress = Callable[[int, int, str], None]
+Progress = Callable[[float], None]
 
 
 class DemoSource(NamedTuple):
@@ -180,7 +180,7 @@ def build_demo_videos(folder: Path, progress: Progress | None = None) -> list[Pa
 
     Args:
         folder: is made if it is absent.
-        progress: called as `(done, total, file name)` when each video is there.
+        progress: called with the share of the work done, in (0, 1], when each video is there.
 
     Raises:
         VidsiftError: the packages of the extra `[demo]` are not installed.
@@ -196,7 +196,7 @@ def build_demo_videos(folder: Path, progress: Progress | None = None) -> list[Pa
             if not path.is_file():
                 _build(path, pictures)
             if progress is not None:
-                progress(done, len(paths), path.name)
+                progress(done / len(paths))
     except OSError as error:
         raise StorageError(
             f"{error.filename or folder}: {error.strerror}; name a folder that can be written"
