@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import ffmpeg
 import numpy as np
@@ -142,7 +142,7 @@ class Decoding:
         self._select_cell = -1
         self._frames = self._decode()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Decoding:
         return self
 
     def __exit__(

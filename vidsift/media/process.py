@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import ffmpeg
 import imageio_ffmpeg
@@ -60,7 +60,8 @@ _PREFIX = re.compile(r"^(?:\[[^\]]*@ 0x[0-9a-f]+\] )+")
 _EMPTY_PHRASES = re.compile(
     r"^(?:Conversion failed!|Error opening (?:input|output) files?\b.*|Exiting normally.*"
     r"|Last message repeated.*|Error while filtering: .*|Task finished with error code.*"
-    r"|Terminating thread with return code.*|Nothing was written into output file.*"
+    r"|Error : .*|Error initializing .*|Terminating thread with return code.*"
+    r"|Nothing was written into output file.*"
     r"|Error sending frames? to consumers: .*|At least one output file must be specified"
     r"|Error selecting an encoder|Could not open encoder before EOF"
     r"|Output file (?:#\d+ )?(?:is empty|does not contain).*"
@@ -172,7 +173,7 @@ class FfmpegRun:
         self._childs: list[int] = []
         self._rest = b""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> FfmpegRun:
         return self
 
     def __exit__(
