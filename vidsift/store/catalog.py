@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, SupportsIndex
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -40,7 +40,7 @@ class Catalog(CatalogReader):
     """
 
     @classmethod
-    def create(cls, url: str) -> Self:
+    def create(cls, url: str) -> Catalog:
         """Make the catalog unless it is there already, and open it.
 
         Raises:
@@ -127,7 +127,7 @@ class Catalog(CatalogReader):
                 connection, records.failed_row(path, fingerprint, reason, time.time())
             )
 
-    def mark_missing(self, ids: Iterable[int], reason: str = "the file is gone") -> None:
+    def mark_missing(self, ids: Iterable[SupportsIndex], reason: str = "the file is gone") -> None:
         """Take videos out of the search while their files are away, keeping all that was computed.
 
         Files that had failed are forgotten: there is nothing to keep.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import sqlalchemy as sa
@@ -31,6 +31,9 @@ from vidsift.types import (
 )
 
 __all__ = ["CatalogReader", "chunks"]
+
+# Not typing.Self: the checks of shapes in tests decorate methods, and Self needs the class.
+_Opened = TypeVar("_Opened", bound="CatalogReader")
 
 # Values in one IN list; older builds of SQLite stop at 999.
 _IN_LIST = 900
@@ -65,6 +68,9 @@ _VECTOR_IDS = (
 )
 _GENERATION = sa.select(library.c.library_id, library.c.generation, library.c.deletions)
 
+# Not typing.Self: the runtime checks of the tests decorate methods, where Self has no meaning.
+_Reader = TypeVar("_Reader", bound="CatalogReader")
+
 
 class CatalogReader:
     """One open catalog, for reading; safe to use from several threads.
@@ -78,7 +84,7 @@ class CatalogReader:
         self._engine = engine
 
     @classmethod
-    def open(cls, url: str, *, read_only: bool = False) -> Self:
+    def open(cls: type[_Opened], url: str, *, read_only: bool = False) -> _Opened:
         """Open a catalog that exists.
 
         Raises:
@@ -97,7 +103,7 @@ class CatalogReader:
         """Give back every connection."""
         self._engine.dispose()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Opened) -> _Opened:
         return self
 
     def __exit__(
@@ -136,7 +142,7 @@ class CatalogReader:
         found = self._videos(sa.select(videos).where(videos.c.id == int(video_id)))
         return found[0] if found else None
 
-    def videos_by_id(self, ids: Iterable[int]) -> dict[int, VideoRecord]:
+    def videos_by_id(self, ids: Iterable[SupportsIndex]) -> dict[int, VideoRecord]:
         """Videos by id; an id that no video has is left out."""
         found: dict[int, VideoRecord] = {}
         with reading(self._engine) as connection:
@@ -196,7 +202,7 @@ class CatalogReader:
             rows = connection.execute(_CLIPS_OF_VIDEO, {"video": int(video_id)}).all()
         return [records.clip_record(row) for row in rows]
 
-    def clips(self, ids: Iterable[int]) -> dict[int, ClipRecord]:
+    def clips(self, ids: Iterable[SupportsIndex]) -> dict[int, ClipRecord]:
         """Clips by id; an id that no clip has is left out."""
         found: dict[int, ClipRecord] = {}
         with reading(self._engine) as connection:
@@ -205,7 +211,7 @@ class CatalogReader:
                     found[row[0]] = records.clip_record(row)
         return found
 
-    def clip_ids_of_vectors(self, vector_ids: Iterable[int]) -> dict[int, int]:
+    def clip_ids_of_vectors(self, vector_ids: Iterable[SupportsIndex]) -> dict[int, int]:
         """The clip of each vector; a vector that is not of a searchable video is left out."""
         found: dict[int, int] = {}
         with reading(self._engine) as connection:
@@ -288,7 +294,7 @@ def _check_schema(engine: Engine) -> None:
     )
 
 
-def chunks(ids: Iterable[int]) -> Iterator[list[int]]:
+def chunks(ids: Iterable[SupportsIndex]) -> Iterator[list[int]]:
     """Plain integers in lists that are short enough for IN."""
     # int(): sqlite3 would store a numpy integer as bytes and find nothing.
     listed = [int(each) for each in ids]

@@ -111,12 +111,15 @@ videos = sa.Table(
     sqlite_autoincrement=True,
 )
 
-_of_video = sa.ForeignKey("videos.id", ondelete="CASCADE")
+
+def _of_video() -> sa.ForeignKey:
+    return sa.ForeignKey("videos.id", ondelete="CASCADE")
+
 
 shots = sa.Table(
     "shots",
     metadata,
-    sa.Column("video_id", _Id, _of_video, primary_key=True, autoincrement=False),
+    sa.Column("video_id", _Id, _of_video(), primary_key=True, autoincrement=False),
     sa.Column("ordinal", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("start_seconds", sa.Double, nullable=False),
     sa.Column("end_seconds", sa.Double, nullable=False),
@@ -126,7 +129,7 @@ clips = sa.Table(
     "clips",
     metadata,
     sa.Column("id", _Id, primary_key=True),
-    sa.Column("video_id", _Id, _of_video.copy(), nullable=False),
+    sa.Column("video_id", _Id, _of_video(), nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("shot_ordinal", sa.Integer, nullable=False),
     sa.Column("start_seconds", sa.Double, nullable=False),
@@ -153,7 +156,7 @@ summaries = sa.Table(
     "summaries",
     metadata,
     sa.Column("id", _Id, primary_key=True),
-    sa.Column("video_id", _Id, _of_video.copy(), nullable=False),
+    sa.Column("video_id", _Id, _of_video(), nullable=False),
     sa.Column("query", EscapedText, nullable=False),
     # In the unique key instead of the query, which may be longer than PostgreSQL can index.
     sa.Column("query_sha256", sa.String(64), nullable=False),

@@ -16,7 +16,7 @@ import math
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import faiss
 import numpy as np
@@ -47,6 +47,7 @@ _FILE = "vectors.faiss"
 _FORMAT = 1
 
 
+@runtime_checkable
 class VectorIndex(Protocol):
     """Where the nearest vectors are found."""
 
