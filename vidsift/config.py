@@ -32,9 +32,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=_PREFIX)
 
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the library folder")
-    encoder: str = Field("builtin", description="`builtin` or `open_clip:MODEL/PRETRAINED`")
+    encoder: str = Field(
+        "", description="`builtin` or `open_clip:MODEL/PRETRAINED`; empty: the library's own"
+    )
     device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="auto, cpu or cuda")
     batch_size: int = Field(32, ge=1, le=4096, description="frames a batch of the encoder")
+    workers: int = Field(2, ge=1, le=64, description="videos that are indexed at the same time")
 
     sample_rate: float = Field(2.0, gt=0, le=60, description="frames a second that are encoded")
     max_frames_per_clip: int = Field(16, ge=1, le=1024, description="cap of frames a clip")

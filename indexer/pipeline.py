@@ -1,0 +1,269 @@
+"""Indexing a set of files: scan, index a few videos at a time, commit each as it is done."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.commit import commit_video, sweep
+from indexer.prototypes import PrototypeBank
+from indexer.scan import find_files, fingerprint, lies_under
+from indexer.video import Recipe, index_video
+from vidsift.errors import MediaError, MediaToolError, VidsiftError
+from vidsift.library import Library
+from vidsift.types import Fingerprint, IndexedVideo, VideoRecord
+
+__all__ = ["IndexProgress", "IndexReport", "index_videos"]
+
+
+@dataclass(frozen=True)
+class IndexProgress:
+    """How far a run is: bytes of video files dealt with, of all that there are, and the latest."""
+
+    done_bytes: float
+    total_bytes: int
+    done_files: int
+    total_files: int
+    path: Path
+
+
+@dataclass
+class IndexReport:
+    """What became of every file of a run."""
+
+    indexed: list[Path] = field(default_factory=list)
+    unchanged: list[Path] = field(default_factory=list)
+    renamed: list[tuple[Path, Path]] = field(default_factory=list)
+    missing: list[Path] = field(default_factory=list)
+    failed: list[tuple[Path, str]] = field(default_factory=list)
+    notes: list[tuple[Path, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    video_seconds: float = 0.0
+
+
+def index_videos(
+    library: Library,
+    paths: Iterable[Path | str],
+    *,
+    retry: bool = False,
+    on_progress: Callable[[IndexProgress], None] | None = None,
+) -> IndexReport:
+    """Index files and folders into the library, incrementally.
+
+    What is unchanged (size and modification time, else content) is skipped; a renamed file keeps
+    its vectors; videos that were below one of `paths` and are gone are marked missing. A file that
+    cannot be used is named in the report with its reason and, while it stays as it is, not tried
+    again unless `retry`. Every video is committed when it is done, so an interruption
+    (KeyboardInterrupt) loses only those in flight.
+
+    Raises:
+        VidsiftError: a path does not exist, or a folder holds no video and never did.
+        LibraryBusyError, StorageError, EncoderError, EncoderMismatchError: as they say.
+    """
+    began = time.monotonic()
+    roots = [Path(path).expanduser().absolute() for path in paths]
+    files = find_files(roots)
+    known = {video.path: video for video in library.catalog.videos()}
+    if not files and not any(lies_under(path, roots) for path in known):
+        named = ", ".join(str(root) for root in roots)
+        raise VidsiftError(f"{named}: no video files in there; name a folder that holds some")
+    with library.writing():
+        report = IndexReport()
+        run = library.catalog.start_run()
+        try:
+            sweep(library)
+            _Run(library, report, retry, on_progress).index(files, known, roots)
+        finally:
+            report.seconds = time.monotonic() - began
+            library.catalog.finish_run(
+                run,
+                {
+                    "indexed": [str(path) for path in report.indexed],
+                    "unchanged": len(report.unchanged),
+                    "renamed": [[str(a), str(b)] for a, b in report.renamed],
+                    "missing": [str(path) for path in report.missing],
+                    "failed": [[str(path), reason] for path, reason in report.failed],
+                    "seconds": round(report.seconds, 3),
+                    "video_seconds": round(report.video_seconds, 3),
+                },
+            )
+            if library.catalog.stamp() is not None:
+                library.index(write=True)
+    return report
+
+
+class _CancelledError(Exception):
+    """The run is ending; what this thread was computing is no longer wanted."""
+
+
+class _Run:
+    def __init__(
+        self,
+        library: Library,
+        report: IndexReport,
+        retry: bool,
+        on_progress: Callable[[IndexProgress], None] | None,
+    ) -> None:
+        self._library = library
+        self._catalog = library.catalog
+        self._report = report
+        self._retry = retry
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        self._parts: dict[Path, float] = {}  # share done of each file in flight
+        self._done_bytes = 0.0
+        self._done_files = 0
+        self._total_bytes = 0
+        self._total_files = 0
+        self._sizes: dict[Path, int] = {}
+        self._stopping = threading.Event()
+
+    def index(self, files: list[Path], known: dict[Path, VideoRecord], roots: list[Path]) -> None:
+        gone = [
+            video
+            for path, video in known.items()
+            if lies_under(path, roots) and video.status != "missing" and not path.exists()
+        ]
+        self._catalog.mark_missing([video.id for video in gone])
+        work = [path for path in files if self._is_due(path, known.get(path))]
+        self._sizes = {path: _size(path) for path in work}
+        self._total_bytes, self._total_files = sum(self._sizes.values()), len(work)
+        for path, value in self._values(work, known):
+            if isinstance(value, IndexedVideo):
+                commit_video(self._library, value)
+                self._report.indexed.append(path)
+                self._report.video_seconds += value.duration_seconds
+                if value.note:
+                    self._report.notes.append((path, value.note))
+            with self._lock:
+                self._parts.pop(path, None)
+                self._done_bytes += self._sizes[path]
+                self._done_files += 1
+            self._tell(path)
+        moved = {old for old, _ in self._report.renamed}
+        self._report.missing += [video.path for video in gone if video.path not in moved]
+
+    def _is_due(self, path: Path, before: VideoRecord | None) -> bool:
+        if before is None:
+            return True
+        try:
+            status = path.stat()
+        except OSError:
+            return True
+        print_ = before.fingerprint
+        same = (status.st_size, status.st_mtime_ns) == (print_.size_bytes, print_.mtime_ns)
+        if same and before.status == "searchable":
+            self._report.unchanged.append(path)
+            return False
+        if same and before.status == "failed" and print_.sha256 and not self._retry:
+            self._report.failed.append((path, f"{before.reason} (as before; --retry tries again)"))
+            return False
+        return True
+
+    def _values(
+        self, work: list[Path], known: dict[Path, VideoRecord]
+    ) -> Iterator[tuple[Path, IndexedVideo | None]]:
+        """The value of each file that needs one, else None, a few computed at the same time."""
+        waiting: dict[Future[IndexedVideo], tuple[Path, Fingerprint]] = {}
+        workers = self._library.settings.workers
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="index")
+        try:
+            for path in work:
+                try:
+                    print_ = fingerprint(path)
+                except MediaError as error:
+                    self._fail(path, None, error)
+                    yield path, None
+                    continue
+                if self._is_known(path, print_, known.get(path)):
+                    yield path, None
+                    continue
+                waiting[pool.submit(self._index_one, path, print_)] = (path, print_)
+                if len(waiting) >= workers:
+                    yield from self._finished(waiting)
+            while waiting:
+                yield from self._finished(waiting)
+        finally:
+            self._stopping.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _finished(
+        self, waiting: dict[Future[IndexedVideo], tuple[Path, Fingerprint]]
+    ) -> Iterator[tuple[Path, IndexedVideo | None]]:
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            path, print_ = waiting.pop(future)
+            try:
+                yield path, future.result()
+            except MediaToolError:
+                raise
+            except MediaError as error:
+                self._fail(path, print_, error)
+                yield path, None
+
+    def _index_one(self, path: Path, print_: Fingerprint) -> IndexedVideo:
+        def progress(done: float, total: float) -> None:
+            if self._stopping.is_set():
+                raise _CancelledError
+            with self._lock:
+                self._parts[path] = min(1.0, done / total) if total > 0 else 0.0
+            self._tell(path)
+
+        return index_video(path, print_, self._recipe(), progress)
+
+    def _recipe(self) -> Recipe:
+        # Made by the first video that needs it: a run in which nothing is new loads no model.
+        with self._lock:
+            if not hasattr(self, "_made"):
+                library = self._library
+                encoder = library.encoder
+                if self._catalog.stamp() is None:
+                    self._catalog.set_stamp(encoder.stamp)
+                bank = PrototypeBank.for_encoder(
+                    encoder, library.pooler, library.settings.vectors_per_clip
+                )
+                self._made = Recipe(library.settings, encoder, bank)
+            return self._made
+
+    def _is_known(self, path: Path, print_: Fingerprint, before: VideoRecord | None) -> bool:
+        """Whether the catalog holds this content already, here or where the file was before."""
+        if before is not None and before.status != "failed":
+            if before.fingerprint.sha256 == print_.sha256:
+                self._catalog.restore_video(before.id, print_)
+                self._report.unchanged.append(path)
+                return True
+            return False
+        for other in self._catalog.videos_by_sha256(print_.sha256):
+            if other.status == "missing" and other.path != path:
+                self._catalog.move_video(other.id, path, print_)
+                self._report.renamed.append((other.path, path))
+                return True
+        return False
+
+    def _fail(self, path: Path, print_: Fingerprint | None, error: MediaError) -> None:
+        self._catalog.mark_failed(path, print_, error.reason)
+        self._report.failed.append((path, error.reason))
+
+    def _tell(self, path: Path) -> None:
+        if self._on_progress is None:
+            return
+        with self._lock:
+            parts = sum(share * self._sizes[p] for p, share in self._parts.items())
+            progress = IndexProgress(
+                self._done_bytes + parts,
+                self._total_bytes,
+                self._done_files,
+                self._total_files,
+                path,
+            )
+        self._on_progress(progress)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

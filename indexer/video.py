@@ -1,0 +1,195 @@
+"""Indexing one video: a function from a file to a value, which any process could compute."""
+
+from __future__ import annotations
+
+import io
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from indexer.clips import ClipDraft, cut_clips
+from indexer.prototypes import PrototypeBank
+from indexer.shots import mark_shots
+from summarizer.summary import choose_segments
+from vidsift.config import Settings
+from vidsift.media.frames import Decoding, decode
+from vidsift.media.probe import probe
+from vidsift.models.encoder import Encoder
+from vidsift.types import Clip, Fingerprint, FrameFeatures, IndexedVideo, Shot, VideoProbe
+
+__all__ = ["Recipe", "index_video"]
+
+_DRAFTS_AHEAD = 6  # clips that may wait for the encoder
+_THUMBNAIL = (320, 320)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What indexing one video needs besides the file."""
+
+    settings: Settings
+    encoder: Encoder
+    bank: PrototypeBank
+
+
+def index_video(
+    path: Path,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    on_progress: Callable[[float, float], None] | None = None,
+) -> IndexedVideo:
+    """Decode, cut, encode and pool one video, and choose its generic summary.
+
+    Decoding and encoding overlap; memory holds a few clips of pictures however long the video is,
+    and the features (d * 2 bytes a sampled frame). `on_progress(seconds done, seconds in all)`.
+
+    Raises:
+        MediaError: the file cannot be used; its reason says why.
+    """
+    video = probe(path)
+    settings = recipe.settings
+    with decode(
+        video,
+        sample_rate=settings.sample_rate,
+        short_side=recipe.encoder.picture_size,
+        time_limit=settings.media_time_limit,
+    ) as frames:
+        drafts = cut_clips(
+            mark_shots(
+                frames,
+                frame_rate=video.frame_rate,
+                threshold=settings.shot_threshold,
+                min_shot_seconds=settings.min_shot_seconds,
+            ),
+            min_seconds=settings.min_clip_seconds,
+            max_seconds=settings.max_clip_seconds,
+            max_frames=settings.max_frames_per_clip,
+        )
+        return _assemble(video, fingerprint, recipe, _ahead(drafts), frames, on_progress)
+
+
+def _assemble(
+    video: VideoProbe,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    drafts: Iterator[ClipDraft],
+    frames: Decoding,
+    on_progress: Callable[[float, float], None] | None,
+) -> IndexedVideo:
+    clips: list[Clip] = []
+    features: list[np.ndarray] = []
+    pts: list[np.ndarray] = []
+    vectors = []
+    thumbnails = []
+    shots: list[Shot] = []
+    count = 0
+    for batch in _batches(drafts, recipe.settings.batch_size):
+        encoded = recipe.encoder.encode_frames(np.concatenate([draft.images for draft in batch]))
+        first = 0
+        for draft in batch:
+            n = len(draft.images)
+            own = encoded[first : first + n]
+            first += n
+            clips.append(Clip(draft.span, draft.shot, count, n))
+            count += n
+            if draft.shot == len(shots):
+                shots.append(Shot(draft.span))
+            else:
+                shots[-1] = Shot(shots[-1].span.hull(draft.span))
+            features.append(own.astype(np.float16))
+            pts.append(draft.pts_seconds)
+            vectors.append(recipe.bank.vectors(own))
+            thumbnails.append(_thumbnail(draft.images[n // 2]))
+        if on_progress is not None:
+            on_progress(clips[-1].span.end, video.duration_seconds)
+    found = FrameFeatures(np.concatenate(features), np.concatenate(pts))
+    duration = clips[-1].span.end
+    budget = min(
+        duration, max(recipe.settings.summary_ratio * duration, float(1 / video.frame_rate))
+    )
+    return IndexedVideo(
+        probe=video,
+        fingerprint=fingerprint,
+        duration_seconds=duration,
+        shots=tuple(shots),
+        clips=tuple(clips),
+        features=found,
+        vectors=tuple(vectors),
+        thumbnails=tuple(thumbnails),
+        summary=choose_segments(found, clips, shots, budget),
+        note=frames.note,
+    )
+
+
+def _batches(drafts: Iterator[ClipDraft], size: int) -> Iterator[list[ClipDraft]]:
+    batch: list[ClipDraft] = []
+    waiting = 0
+    for draft in drafts:
+        batch.append(draft)
+        waiting += len(draft.images)
+        if waiting >= size:
+            yield batch
+            batch, waiting = [], 0
+    if batch:
+        yield batch
+
+
+def _thumbnail(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    picture = Image.fromarray(image)
+    picture.thumbnail(_THUMBNAIL)
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=80)
+    return encoded.getvalue()
+
+
+class _Stop(Exception):  # noqa: N818 - a signal to the thread, no error
+    pass
+
+
+def _ahead(drafts: Iterator[ClipDraft]) -> Iterator[ClipDraft]:
+    """Run `drafts` in a thread of its own, a few clips ahead of the caller.
+
+    An error of the thread is raised here; when the caller leaves early, the thread ends.
+    """
+    waiting: queue.Queue[ClipDraft | BaseException | None] = queue.Queue(_DRAFTS_AHEAD)
+    left = threading.Event()
+
+    def put(item: ClipDraft | BaseException | None) -> None:
+        while True:
+            if left.is_set():
+                raise _Stop
+            try:
+                waiting.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def run() -> None:
+        try:
+            for draft in drafts:
+                put(draft)
+            put(None)
+        except _Stop:
+            return
+        except BaseException as error:
+            try:
+                put(error)
+            except _Stop:
+                return
+
+    thread = threading.Thread(target=run, name="decode", daemon=True)
+    thread.start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        left.set()
+        thread.join()

@@ -1,0 +1,59 @@
+"""The search engine: text -> candidates -> query-conditioned rerank -> moments."""
+
+from __future__ import annotations
+
+from search.candidates import find_candidates
+from search.moments import find_moments, group_by_video
+from search.query import encode_query
+from search.rerank import rerank
+from vidsift.errors import QueryError
+from vidsift.library import Library
+from vidsift.types import SearchResult, TextQuery
+
+__all__ = ["SearchEngine"]
+
+
+class SearchEngine:
+    """Answers questions about one library. Cheap to make; the library holds what is costly."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+
+    def search(self, text: str, k: int = 10) -> list[SearchResult]:
+        """The `k` best moments for a question in words, best first.
+
+        Empty if the library holds no searchable video.
+
+        Raises:
+            QueryError: the question is empty or too long, or `k` is not positive.
+            EncoderError, LibraryError: the library cannot be searched, and why.
+        """
+        if k < 1:
+            raise QueryError(f"-k {k}: ask for at least one result")
+        return self.answer(encode_query(text, self.library.encoder), k)
+
+    def answer(self, query: TextQuery, k: int = 10) -> list[SearchResult]:
+        """The `k` best moments for a question that is encoded already."""
+        library = self.library
+        settings = library.settings
+        records = find_candidates(
+            query, library.index(), library.catalog, max(settings.candidates, k)
+        )
+        videos = library.catalog.videos_by_id({record.video_id for record in records})
+        ranked = rerank(
+            query,
+            records,
+            {video.id: video.feature_file for video in videos.values()},
+            library.features,
+            library.pooler,
+        )
+        ordinals = {clip.record.id: clip.record.ordinal for clip in ranked}
+        best = group_by_video(find_moments(ranked), settings.moments_per_video, k)
+        return [
+            SearchResult(
+                moment=moment,
+                video=videos[moment.video_id].path,
+                thumbnail=library.thumbnail(videos[moment.video_id], ordinals[moment.clip_id]),
+            )
+            for moment in best
+        ]

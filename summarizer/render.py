@@ -1,0 +1,156 @@
+"""What a person watches or looks at: the skim (mp4), the storyboard (picture), the JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+from vidsift.media.cut import render_segments
+
+from vidsift.errors import MediaError, StorageError
+from vidsift.library import Library
+from vidsift.media.probe import probe
+from vidsift.times import clock
+from vidsift.types import Span, Summary, VideoRecord
+
+__all__ = ["SummaryFiles", "render_skim", "storyboard", "summary_json", "write_summary"]
+
+_CELL = (320, 180)
+_COLUMNS = 4
+_CAPTION = 26
+_MARGIN = 8
+
+
+@dataclass(frozen=True)
+class SummaryFiles:
+    """Where the parts of a written summary lie."""
+
+    video: Path
+    storyboard: Path
+    json: Path
+
+
+def summary_json(
+    record: VideoRecord, summary: Summary, files: SummaryFiles | None = None
+) -> dict[str, Any]:
+    """The summary as `vidsift summarize --json` prints it."""
+    return {
+        "video_id": record.id,
+        "video": str(record.path),
+        "query": summary.query,
+        "duration_seconds": round(summary.duration_seconds, 3),
+        "segments": [
+            {
+                "start_seconds": round(segment.span.start, 3),
+                "end_seconds": round(segment.span.end, 3),
+                "saliency": round(segment.saliency, 6),
+            }
+            for segment in summary.segments
+        ],
+        "files": {kind: str(path) for kind, path in asdict(files).items()} if files else {},
+    }
+
+
+def write_summary(
+    library: Library,
+    record: VideoRecord,
+    summary: Summary,
+    out: Path,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> SummaryFiles:
+    """Write skim, storyboard and JSON into the folder `out`; returns where they lie.
+
+    Raises:
+        StorageError: `out` cannot be written.
+        MediaError: the video is gone, or ffmpeg cannot render it.
+    """
+    name = record.path.stem + (".about" if summary.query else ".summary")
+    files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.jpg", out / f"{name}.json")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        render_skim(library, record, summary, files.video, progress=progress)
+        _replace(files.storyboard, storyboard(library, record, summary))
+        text = json.dumps(summary_json(record, summary, files), indent=2)
+        _replace(files.json, text.encode())
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written: {error.strerror}") from error
+    return files
+
+
+def render_skim(
+    library: Library,
+    record: VideoRecord,
+    summary: Summary,
+    out: Path,
+    *,
+    progress: Callable[[float], None] | None = None,
+) -> None:
+    """Render the segments with their sound to `out` (mp4), as long as the summary says."""
+    if not record.path.exists():
+        raise MediaError(
+            record.path, "is gone since it was indexed; put it back, or run `vidsift index` again"
+        )
+    spans: list[Span] = []
+    for segment in summary.segments:
+        if spans and segment.span.start - spans[-1].end < 1e-6:
+            spans[-1] = spans[-1].hull(segment.span)
+        else:
+            spans.append(segment.span)
+    render_segments(
+        probe(record.path),
+        spans,
+        out,
+        progress=progress,
+        time_limit=library.settings.media_time_limit or 120 + 20 * summary.duration_seconds,
+    )
+
+
+def storyboard(library: Library, record: VideoRecord, summary: Summary) -> bytes:
+    """The summary at a glance, as JPEG: a picture of each segment with its times."""
+    clips = library.catalog.clips_of_video(record.id)
+    pictures = []
+    for segment in summary.segments:
+        best = max(clips, key=lambda clip, span=segment.span: clip.clip.span.overlap(span))  # type: ignore[misc]
+        pictures.append(library.thumbnail(record, best.ordinal))
+    return draw_storyboard(
+        [picture.read_bytes() for picture in pictures],
+        [segment.span for segment in summary.segments],
+    )
+
+
+def draw_storyboard(pictures: Sequence[bytes], spans: Sequence[Span]) -> bytes:
+    """A sheet of pictures (JPEG bytes), four a row, each with its span written below; JPEG."""
+    columns = min(_COLUMNS, len(pictures))
+    rows = -(-len(pictures) // _COLUMNS)
+    width = columns * (_CELL[0] + _MARGIN) + _MARGIN
+    height = rows * (_CELL[1] + _CAPTION + _MARGIN) + _MARGIN
+    sheet = Image.new("RGB", (width, height), (24, 26, 30))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=15)
+    for place, (picture, span) in enumerate(zip(pictures, spans, strict=True)):
+        x = _MARGIN + (place % _COLUMNS) * (_CELL[0] + _MARGIN)
+        y = _MARGIN + (place // _COLUMNS) * (_CELL[1] + _CAPTION + _MARGIN)
+        image = Image.open(io.BytesIO(picture)).convert("RGB")
+        image.thumbnail(_CELL)
+        left, top = x + (_CELL[0] - image.width) // 2, y + (_CELL[1] - image.height) // 2
+        sheet.paste(image, (left, top))
+        draw.text((x + 2, y + _CELL[1] + 4), f"{clock(span.start)} - {clock(span.end)}", font=font)
+    encoded = io.BytesIO()
+    sheet.save(encoded, "JPEG", quality=85)
+    return encoded.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Selection: which pieces fit the budget best, and how the budget is then filled to the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from vidsift.types import Segment, Span
+
+__all__ = ["fill_budget", "knapsack"]
+
+
+def knapsack(
+    values: Float[np.ndarray, "m"], seconds: Float[np.ndarray, "m"], budget_seconds: float
+) -> list[int]:
+    """The subset of greatest value whose seconds fit the budget: exact 0/1 dynamic programming.
+
+    Exact at a resolution of 0.05 s, a 20th of the budget below 1 s and a 5,000th above 250 s;
+    seconds are rounded up, so that the choice never exceeds the budget. O(5000 m) time and bytes.
+    """
+    step = max(budget_seconds / 5000, min(0.05, budget_seconds / 20))
+    capacity = int(budget_seconds / step + 1e-9)
+    weights = np.ceil(np.asarray(seconds) / step - 1e-9).astype(int)
+    best = np.zeros(capacity + 1)
+    taken = np.zeros((len(weights), capacity + 1), dtype=bool)
+    for item, (weight, value) in enumerate(zip(weights, values, strict=True)):
+        if weight > capacity or value <= 0:
+            continue
+        with_item = np.full(capacity + 1, -np.inf)
+        with_item[weight:] = best[: capacity + 1 - weight] + value
+        taken[item] = with_item > best
+        best = np.maximum(best, with_item)
+    chosen = []
+    room = capacity
+    for item in range(len(weights) - 1, -1, -1):
+        if taken[item, room]:
+            chosen.append(item)
+            room -= int(weights[item])
+    return chosen[::-1]
+
+
+def fill_budget(
+    chosen: Sequence[Segment], shots: Sequence[Span], budget_seconds: float, end_seconds: float
+) -> tuple[Segment, ...]:
+    """Lengthen the chosen segments until they last `budget_seconds` together.
+
+    The rest of the budget goes first to the most salient segment, within its own shot; only when
+    every shot that holds a segment is used up are cuts crossed. Segments that come to touch stay
+    apart in the list, so that each keeps its reason. Needs `budget_seconds <= end_seconds`.
+    """
+    order = sorted(range(len(chosen)), key=lambda i: chosen[i].span.start)
+    spans = [chosen[i].span for i in order]
+    saliency = [chosen[i].saliency for i in order]
+    rest = budget_seconds - sum(span.duration for span in spans)
+    for within_shot in (True, False):
+        for i in sorted(range(len(spans)), key=lambda i: -saliency[i]):
+            if rest <= 1e-9:
+                break
+            low = spans[i - 1].end if i > 0 else 0.0
+            high = spans[i + 1].start if i + 1 < len(spans) else end_seconds
+            if within_shot:
+                shot = max(shots, key=lambda shot, span=spans[i]: shot.overlap(span))  # type: ignore[misc]
+                low, high = max(low, shot.start), min(high, shot.end)
+            later = min(rest, max(0.0, high - spans[i].end))
+            earlier = min(rest - later, max(0.0, spans[i].start - low))
+            spans[i] = Span(spans[i].start - earlier, spans[i].end + later)
+            rest -= later + earlier
+    return tuple(Segment(span, value) for span, value in zip(spans, saliency, strict=True))

@@ -1,0 +1,104 @@
+"""Moments on curves whose peaks are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.moments import find_moments, group_by_video, suppress
+from search.query import parse_query
+from vidsift.errors import QueryError
+from vidsift.types import Clip, ClipRecord, Moment, RankedClip, Span
+
+
+def ranked(video: int, ordinal: int, curve: list[float]) -> RankedClip:
+    """A clip of one frame every half second, the clips of a video touching in time."""
+    start = ordinal * 4.0
+    pts = start + np.arange(len(curve)) / 2
+    clip = Clip(Span(start, start + len(curve) / 2), 0, ordinal * 8, len(curve))
+    record = ClipRecord(video * 100 + ordinal, video, ordinal, clip, pts)
+    values = np.array(curve, np.float32)
+    return RankedClip(
+        record, float(values.max()), values, np.full(len(curve), 1 / len(curve), np.float32)
+    )
+
+
+def test_a_moment_is_where_the_curve_stands_up():
+    clips = [
+        ranked(1, 0, [0.1, 0.1, 0.1, 0.9, 0.8, 0.1, 0.1, 0.1]),
+        ranked(2, 0, [0.1] * 8),
+    ]
+    best = find_moments(clips)[0]
+    assert (best.video_id, best.span, best.peak_seconds) == (1, Span(1.5, 2.5), 1.5)
+    assert best.score == pytest.approx(0.9)
+
+
+def test_a_moment_crosses_clips_that_touch():
+    clips = [
+        ranked(1, 0, [0.1] * 6 + [0.8, 0.9]),
+        ranked(1, 1, [0.9, 0.8] + [0.1] * 6),
+        ranked(2, 0, [0.1] * 8),
+    ]
+    moments = find_moments(clips)
+    assert moments[0].span == Span(3.0, 5.0)
+    assert sum(m.video_id == 1 and m.span.overlap(Span(3.0, 5.0)) > 0 for m in moments) == 1
+
+
+def test_a_moment_does_not_cross_a_clip_that_is_no_candidate():
+    clips = [ranked(1, 0, [0.9] * 8), ranked(1, 2, [0.9] * 8), ranked(2, 0, [0.1] * 17)]
+    spans = sorted(m.span for m in find_moments(clips) if m.video_id == 1)
+    assert spans == [Span(0.0, 4.0), Span(8.0, 12.0)]
+
+
+def test_no_candidates_no_moments():
+    assert find_moments([]) == []
+
+
+def moment(video: int, start: float, end: float, score: float) -> Moment:
+    return Moment(video, video, Span(float(start), float(end)), float(start), float(score))
+
+
+def test_suppression_keeps_the_best_of_what_overlaps():
+    kept = suppress([moment(1, 0, 4, 0.5), moment(1, 1, 5, 0.7), moment(2, 0, 4, 0.4)])
+    assert [(m.video_id, m.score) for m in kept] == [(1, 0.7), (2, 0.4)]
+
+
+spans = st.tuples(st.integers(0, 40), st.integers(1, 10), st.floats(0, 1))
+
+
+@given(st.lists(st.tuples(st.integers(1, 2), spans), max_size=30))
+def test_what_suppression_keeps_is_apart_and_in_order(items):
+    kept = suppress([moment(v, s, s + d, score) for v, (s, d, score) in items])
+    assert [m.score for m in kept] == sorted((m.score for m in kept), reverse=True)
+    for i, a in enumerate(kept):
+        assert all(a.video_id != b.video_id or a.span.tiou(b.span) < 0.3 for b in kept[i + 1 :])
+
+
+def test_one_video_does_not_fill_the_list():
+    moments = [moment(1, 10 * i, 10 * i + 5, 0.9 - i / 100) for i in range(6)]
+    moments += [moment(2, 0, 5, 0.2), moment(3, 0, 5, 0.1)]
+    assert [m.video_id for m in group_by_video(moments, 2, 6)] == [1, 1, 2, 3, 1, 1]
+    assert [m.video_id for m in group_by_video(moments[:6], 2, 4)] == [1, 1, 1, 1]
+
+
+@given(st.tuples(spans, spans))
+def test_tiou_is_symmetric_and_bounded(pair):
+    (a0, a1, _), (b0, b1, _) = pair
+    a, b = Span(float(a0), float(a0 + a1)), Span(float(b0), float(b0 + b1))
+    assert a.tiou(b) == b.tiou(a)
+    assert 0.0 <= a.tiou(b) <= 1.0
+    assert a.tiou(a) == 1.0
+
+
+def test_a_question_is_cleaned():
+    assert parse_query("  a dog\n on  the beach ") == "a dog on the beach"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"), [("", "empty"), (" \n", "empty"), ("x" * 10_000, "10,000")]
+)
+def test_a_question_that_cannot_be_asked(text, what):
+    with pytest.raises(QueryError, match=what):
+        parse_query(text)

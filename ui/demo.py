@@ -1,0 +1,62 @@
+"""The demo: a library of real videos, four searches, two summaries, and where all of it lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+from rich.console import Console
+from rich.progress import Progress
+
+from search import SearchEngine
+from summarizer import summarize
+from ui.cli import print_moments
+from ui.demo_films import DEMO_QUERIES, build_demo_videos
+from ui.progress import index_with_progress, write_with_progress
+from vidsift.library import Library
+
+__all__ = ["run_demo"]
+
+_SUMMARISED = "launch_day"
+_ABOUT = "the moon"
+
+
+def run_demo(folder: Path | None, out: Console, err: Console) -> None:
+    """Build the demo in `folder` (default: the user's data folder) or continue it, and show it.
+
+    Raises:
+        VidsiftError: the extra `demo` is not installed, or the folder cannot be written.
+    """
+    root = (folder or platformdirs.user_data_path("vidsift") / "demo").expanduser().absolute()
+    with Progress(console=err, transient=not err.is_terminal) as bar:
+        task = bar.add_task("building the demo's videos", total=1.0)
+        videos = build_demo_videos(root / "videos", lambda share: bar.update(task, completed=share))
+    with Library.open(root / "library", create=True) as library:
+        report = index_with_progress(library, [root / "videos"], err)
+        seconds = sum(video.duration_seconds for video in library.catalog.videos())
+        out.print(
+            f"{len(videos)} videos, {seconds / 60:.1f} minutes: {len(report.indexed)} indexed in"
+            f" {report.seconds:.1f} s, {len(report.unchanged)} unchanged\n"
+        )
+        engine = SearchEngine(library)
+        for query in DEMO_QUERIES:
+            print_moments(query, engine.search(query, 3), library)
+            out.print()
+        for query in ("", _ABOUT):
+            record = library.video(_SUMMARISED)
+            summary = summarize(library, record, query)
+            files = write_with_progress(library, record, summary, root / "summaries", err)
+            about = f'about "{query}"' if query else "generic"
+            out.print(
+                f"summary of {record.path.name}, {about}: {summary.duration_seconds:.1f} s of"
+                f" {record.duration_seconds:.1f} s\n  video       {files.video}\n"
+                f"  storyboard  {files.storyboard}\n",
+                markup=False,
+            )
+    command = "vidsift" if not Path(".venv/bin/vidsift").exists() else ".venv/bin/vidsift"
+    out.print(
+        f"the library   {root / 'library'}\n"
+        f"open the page {command} --library {root / 'library'} ui\n"
+        f"search it     {command} --library {root / 'library'} search 'a red motorcycle'",
+        markup=False,
+    )

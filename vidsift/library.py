@@ -1,0 +1,201 @@
+"""The composition root: a library opens its catalog, features, index and encoder, once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from vidsift.config import Settings, default_library, load_settings
+from vidsift.errors import (
+    EncoderMismatchError,
+    LibraryBusyError,
+    LibraryNotFoundError,
+    StorageError,
+    VideoNotFoundError,
+)
+from vidsift.models.attention import SoftmaxPool
+from vidsift.models.encoder import Encoder, open_encoder
+from vidsift.store.catalog import Catalog
+from vidsift.store.features import FeatureStore
+from vidsift.types import VideoRecord
+
+if TYPE_CHECKING:
+    from vidsift.store.vectors import FaissIndex
+
+__all__ = ["Library"]
+
+
+class Library:
+    """A folder that holds what is known of a set of videos; the videos stay where they are.
+
+    ```
+    catalog.sqlite3     SQL, the truth (or elsewhere, by `database_url`)
+    features/KEY.npy    float16 frame features of one video
+    pictures/KEY/       thumbnails of its clips, and its storyboard
+    index/              FAISS index, a cache that is rebuilt from SQL when it does not fit
+    skims/              rendered summaries and cut moments, a cache
+    vidsift.toml        settings, if any
+    ```
+    """
+
+    def __init__(self, root: Path, settings: Settings, catalog: Catalog) -> None:
+        self.root = root
+        self.settings = settings
+        self.catalog = catalog
+        self.features = FeatureStore(root / "features")
+        self.pooler = SoftmaxPool(settings.temperature)
+        self._index: FaissIndex | None = None
+
+    @classmethod
+    def open(cls, root: Path | str | None = None, *, create: bool = False, **flags: Any) -> Library:
+        """Open the library in `root` (default: see `default_library`), or make one there.
+
+        Raises:
+            LibraryNotFoundError: there is none and `create` is false.
+            ConfigError, SchemaError, StorageError: as they say.
+        """
+        folder = Path(root) if root is not None else default_library()
+        folder = folder.expanduser().absolute()
+        settings = load_settings(folder, **flags)
+        file = folder / "catalog.sqlite3"
+        url = settings.database_url or f"sqlite:///{file}"
+        if not settings.database_url and not file.exists():
+            if not create:
+                raise LibraryNotFoundError(
+                    f"{folder}: no library here; make one with `vidsift index FOLDER`"
+                    " or name another with --library"
+                )
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
+        catalog = Catalog.create(url) if create else Catalog.open(url)
+        return cls(folder, settings, catalog)
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the encoder, the features and the database. Safe to call twice."""
+        if "encoder" in self.__dict__:
+            self.encoder.close()
+            del self.encoder
+        self.features.close()
+        self.catalog.close()
+
+    @property
+    def encoder_name(self) -> str:
+        """The encoder that was asked for, else the library's own, else `builtin`."""
+        stamp = self.catalog.stamp()
+        return self.settings.encoder or (stamp.name if stamp else "builtin")
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, checked against the one that the library was made with.
+
+        Raises:
+            EncoderMismatchError: they differ in name, weights, dimension or preprocessing.
+            EncoderError: it cannot run here.
+        """
+        stamp = self.catalog.stamp()
+        name = self.encoder_name
+        if stamp is not None and stamp.name != name:
+            raise EncoderMismatchError(
+                f"{self.root}: this library was made with encoder {stamp.name!r}, not {name!r};"
+                f" leave --encoder out, or index into another --library"
+            )
+        encoder = open_encoder(
+            name, device=self.settings.device, batch_size=self.settings.batch_size
+        )
+        if stamp is not None and stamp != encoder.stamp:
+            encoder.close()
+            raise EncoderMismatchError(
+                f"{self.root}: the weights or preprocessing of encoder {name!r} are not those that"
+                " this library was made with; restore them, or index into another --library"
+            )
+        return encoder
+
+    def index(self, *, write: bool = False) -> FaissIndex:
+        """The vector index, caught up with the catalog. `write` also saves it."""
+        from vidsift.store.vectors import open_index
+
+        if self._index is None or write:
+            stamp = self.catalog.stamp() or self.encoder.stamp
+            self._index = open_index(self.root / "index", self.catalog, stamp, write=write)
+        else:
+            self._index.sync()
+        return self._index
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the write lock, which the operating system frees should the process die.
+
+        Raises:
+            LibraryBusyError: another process holds it.
+            StorageError: the folder may not be written.
+        """
+        lock = filelock.FileLock(self.root / "write.lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise LibraryBusyError(
+                f"{self.root}: another vidsift is writing to this library; wait for it to end"
+            ) from error
+        except OSError as error:
+            raise StorageError(f"{self.root}: cannot be written: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def video(self, name: str | Path | int) -> VideoRecord:
+        """The video with this id, path, file name or stem.
+
+        Raises:
+            VideoNotFoundError: none or several answer to it.
+        """
+        text = str(name)
+        if text.isdecimal() and (found := self.catalog.video(int(text))) is not None:
+            return found
+        matches = self.catalog.find_videos(text) or self.catalog.find_videos(
+            str(Path(text).expanduser().absolute())
+        )
+        if len(matches) == 1:
+            return matches[0]
+        if not matches:
+            raise VideoNotFoundError(
+                f"{text}: no such video in {self.root}; `vidsift status` lists what is indexed"
+            )
+        listed = ", ".join(f"{match.id} = {match.path}" for match in matches[:5])
+        raise VideoNotFoundError(f"{text}: several videos are called so; use an id: {listed}")
+
+    def pictures(self, video: VideoRecord) -> Path:
+        """The folder of the video's thumbnails and storyboard."""
+        return self.root / "pictures" / Path(video.feature_file).stem
+
+    def thumbnail(self, video: VideoRecord, ordinal: int) -> Path:
+        """The JPEG of the clip with this place in the video."""
+        return self.pictures(video) / f"{ordinal:05d}.jpg"
+
+    def storyboard(self, video: VideoRecord) -> Path:
+        """The storyboard of the video's generic summary, made when it was indexed."""
+        return self.pictures(video) / "storyboard.jpg"
+
+    @property
+    def skims(self) -> Path:
+        """The folder of rendered summaries and cut moments."""
+        return self.root / "skims"
