@@ -19,6 +19,7 @@ from vidsift.store.files import write_atomically
 
 __all__ = ["FeatureStore"]
 
+_HALF = np.dtype("<f2")
 _OPEN_FILES = 256
 # What NumPy writes before the values of such an array: always 128 bytes.
 _HEADER_BYTES = 128
@@ -84,7 +85,7 @@ class FeatureStore:
             content = os.pread(file.descriptor, count * row, _HEADER_BYTES + first * row)
         if len(content) != count * row:
             raise self._damaged(name, "is cut short")
-        return np.frombuffer(content, "<f2").reshape(count, dimension).astype(np.float32)
+        return np.ndarray((count, dimension), _HALF, content).astype(np.float32)
 
     def open(self, name: str) -> Float16[np.ndarray, "n d"]:
         """All of a video's features, mapped into memory and read as they are used.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from vidsift.errors import StorageError
@@ -38,11 +39,17 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        _discard(part)
         raise StorageError(
             f"{path}: cannot be written: {error.strerror}; free some space or mend the "
             "permissions, and run again"
         ) from error
     except BaseException:
-        part.unlink(missing_ok=True)
+        _discard(part)
         raise
+
+
+def _discard(part: Path) -> None:
+    # What kept the file from being written may keep it from being deleted; that came first.
+    with suppress(OSError):
+        part.unlink()

@@ -139,13 +139,13 @@ class FaissIndex:
                 return
             if self._master is None:
                 self._load(now)
-            if now != self._state:
-                if not self._catch_up(now):
-                    self._rebuild()
-                self._state = now
-                if self._write:
-                    self._save(now)
+            lags = now != self._state
+            if lags and not self._catch_up(now):
+                self._rebuild()
+            self._state = now
             self._replicate()
+            if lags and self._write:
+                self._save(now)
 
     def _load(self, now: Generation) -> None:
         """Take over what the file holds, if it is whole and may be a copy of this catalog."""
