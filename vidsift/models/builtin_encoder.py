@@ -134,7 +134,9 @@ def _tokenizer() -> tokenizers.Tokenizer:
 
 
 def _cpu_frames() -> Tower:
-    return OpenVinoTower(_converted() / "frames.xml", "bf16")
+    # bf16 would be twice as fast, but 16 bits through this many thin layers give single features
+    # with a cosine of 0.94 to those of float32.
+    return OpenVinoTower(_converted() / "frames.xml", "f32")
 
 
 def _cpu_texts() -> Tower:

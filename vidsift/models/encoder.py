@@ -25,6 +25,7 @@ __all__ = ["Encoder", "EncoderStatus", "list_encoders", "open_encoder"]
 # Family of encoders -> module that knows it; each has `open_variant` and `list_variants`.
 _FAMILIES = {
     "builtin": "vidsift.models.builtin_encoder",
+    "open_clip": "vidsift.models.open_clip_encoder",
 }
 
 
