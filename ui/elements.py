@@ -1,0 +1,203 @@
+"""The parts that every view is made of, and the one place where text becomes markup.
+
+File names and questions are whatever a person or a stranger made them. They reach the page through
+`plain` (for what Streamlit reads as Markdown) or escaped by `line` (HTML), never as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from vidsift.errors import LibraryNotFoundError, VidsiftError
+
+__all__ = [
+    "LIBRARY_PAGE",
+    "SEARCH_PAGE",
+    "SUMMARIES_PAGE",
+    "VIDEO_PAGE",
+    "caption",
+    "dress",
+    "errors_shown",
+    "facts",
+    "heading",
+    "line",
+    "open_video",
+    "plain",
+    "play",
+    "size_words",
+    "tile",
+    "time_words",
+    "welcome",
+]
+
+SUMMARIES_PAGE = "view_summaries.py"
+SEARCH_PAGE = "view_search.py"
+VIDEO_PAGE = "view_video.py"
+LIBRARY_PAGE = "view_library.py"
+
+# What Streamlit gives to a player it holds in memory whole.
+_MAX_PLAYED_BYTES = 200_000_000
+_MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^&=/@])")
+
+_STYLE = """
+<style>
+[data-testid="stMainBlockContainer"] {padding-top: 4.6rem; padding-bottom: 3rem; max-width: 86rem}
+[data-testid="stMainMenu"], [data-testid="stAppDeployButton"], footer {display: none}
+.vs-title {font-size: 1.55rem; font-weight: 650; line-height: 1.3; overflow-wrap: anywhere}
+.vs-name {font-weight: 600; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
+.vs-note {color: #98a2b0; font-size: .875rem; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis}
+.vs-middle {color: #98a2b0; font-size: .875rem; text-align: center; white-space: nowrap}
+.vs-text {color: #98a2b0; font-size: .95rem; overflow-wrap: anywhere}
+.vs-timeline {margin: .2rem 0}
+.vs-timeline .bars {position: relative; height: 34px; border-radius: 4px; overflow: hidden;
+  background: #1b1e24}
+.vs-timeline .bars div {position: absolute; top: 6px; bottom: 0}
+.vs-timeline .odd {background: #3d4754}
+.vs-timeline .even {background: #2f3742}
+.vs-timeline .bars .segment {top: 0; background: #4fb3a566; border-top: 6px solid #4fb3a5}
+.vs-timeline .bars .playing {border: 2px solid #f0b35a; border-radius: 4px}
+.vs-timeline .ticks {position: relative; height: 1.2rem; color: #8b95a3; font-size: .78rem}
+.vs-timeline .ticks span {position: absolute}
+.vs-facts {display: flex; flex-wrap: wrap; gap: .4rem 2.2rem; margin: .1rem 0}
+.vs-facts div {min-width: 4.5rem}
+.vs-facts span {display: block; color: #98a2b0; font-size: .8rem}
+.vs-facts b {font-weight: 600}
+[class*="st-key-tile-"] {position: relative; gap: 0; overflow: hidden; border-radius: .5rem;
+  background: #181a1e}
+[class*="st-key-tile-"] [data-testid="stImage"],
+[class*="st-key-tile-"] [data-testid="stImageContainer"] {width: 100%}
+[class*="st-key-tile-"] img {width: 100% !important; aspect-ratio: 16 / 9; object-fit: contain;
+  display: block; border-radius: .5rem; transition: filter .15s}
+[class*="st-key-tile-board-"] img {aspect-ratio: 16 / 8; padding: .3rem .3rem 1.9rem}
+[class*="st-key-tile-"]:hover img {filter: brightness(1.15)}
+[class*="st-key-hit-"] {position: absolute !important; inset: 0; width: 100% !important;
+  height: 100% !important}
+[class*="st-key-hit-"] .stButton {width: 100%; height: 100%}
+[class*="st-key-hit-"] button {width: 100%; height: 100%; min-height: 0; padding: .35rem .5rem;
+  align-items: flex-end; justify-content: flex-start; color: #fff; border-radius: .5rem;
+  border: 1px solid transparent; background: linear-gradient(#0000 62%, #000c)}
+[class*="st-key-tile-board-"] button {background: none; text-shadow: 0 0 6px #000, 0 0 3px #000}
+[class*="st-key-hit-"] button:hover {border-color: #4fb3a5; color: #fff;
+  background: linear-gradient(#0000 45%, #000d)}
+[class*="st-key-hit-"] button:focus-visible {border-color: #4fb3a5}
+[class*="st-key-hit-"] button p {font-size: .85rem; font-weight: 600}
+[class*="st-key-tile-now-"] {outline: 2px solid #f0b35a; outline-offset: 1px}
+[data-testid="stVideo"] {max-height: 62vh; border-radius: .5rem; background: #000}
+</style>
+"""
+
+
+def dress() -> None:
+    """Add the style sheet to the page."""
+    st.html(_STYLE)
+
+
+def plain(text: object) -> str:
+    """Text that Streamlit's Markdown shows as it stands, on one line."""
+    return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def line(text: object, kind: str = "note", tooltip: object = "") -> None:
+    """One piece of text, escaped; `kind` is title, name, note or text (see the style sheet)."""
+    st.html(f'<div class="vs-{kind}" title="{escape(str(tooltip))}">{escape(str(text))}</div>')
+
+
+def heading(text: object, note: object = "") -> None:
+    """The heading of a view and a quiet line below it."""
+    below = f'<div class="vs-text">{escape(str(note))}</div>' if note else ""
+    st.html(f'<div class="vs-title">{escape(str(text))}</div>{below}')
+
+
+def caption(name: object, note: object, tooltip: object = "") -> None:
+    """What a card says: a name, and a quiet line below it."""
+    st.html(
+        f'<div class="vs-name" title="{escape(str(tooltip))}">{escape(str(name))}</div>'
+        f'<div class="vs-note">{escape(str(note))}</div>'
+    )
+
+
+def facts(pairs: dict[str, object]) -> None:
+    """Names and values side by side."""
+    cells = "".join(
+        f"<div><span>{escape(name)}</span><b>{escape(str(value))}</b></div>"
+        for name, value in pairs.items()
+    )
+    st.html(f'<div class="vs-facts">{cells}</div>')
+
+
+def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
+    """A picture of the library that can be clicked, with a label on it; whether it was.
+
+    `kind` is clip, now (what is playing) or board (a storyboard).
+    """
+    with st.container(key=f"tile-{kind}-{key}"):
+        if picture.is_file():
+            st.image(str(picture), width="stretch", alt="")
+        else:
+            st.html('<div style="aspect-ratio: 16 / 9"></div>')
+        return st.button(label, key=f"hit-{key}")
+
+
+def play(clip: Path, *, autoplay: bool = False, name: str = "") -> None:
+    """A player for a short file that was made for it."""
+    if (size := clip.stat().st_size) > _MAX_PLAYED_BYTES:
+        line(f"At {size_words(size)} this is too large for the page's player: {clip}", "text")
+        return
+    st.video(str(clip), autoplay=autoplay, alt=name or None)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Turn what vidsift raises on purpose into one line of the page."""
+    try:
+        yield
+    except LibraryNotFoundError:
+        welcome()
+    except VidsiftError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+def welcome() -> None:
+    """What a page without a single video says instead of its content."""
+    heading(
+        "Welcome to vidsift",
+        "Name a folder of videos on the Library page: each video is summarised, and every moment"
+        " can be found in words. Nothing leaves this machine.",
+    )
+    if st.button("Add a folder of videos", type="primary", icon=":material/create_new_folder:"):
+        st.switch_page(LIBRARY_PAGE)
+
+
+def open_video(video_id: int, seconds: float | None = None) -> None:
+    """Go to a video's page, at a time if one is given."""
+    where = {"id": str(video_id)}
+    if seconds is not None:
+        where["t"] = f"{seconds:.2f}"
+    st.switch_page(VIDEO_PAGE, query_params=where)
+
+
+def size_words(size_bytes: float) -> str:
+    """Bytes for a person: `812 kB`, `4.1 MB`, `2.7 GB`."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} B"
+    power = min(4, int(math.log10(size_bytes) / 3))
+    scaled = size_bytes / 1000**power
+    return f"{scaled:.{1 if scaled < 10 else 0}f} {('kB', 'MB', 'GB', 'TB')[power - 1]}"
+
+
+def time_words(seconds: float) -> str:
+    """A length for a person: `8.4 s`, `3 min 05 s`, `2 h 07 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole // 60 % 60:02d} min"

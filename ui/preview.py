@@ -1,0 +1,139 @@
+"""Short files for the player, cut or rendered when first asked for and kept below `skims/`.
+
+The caches are bounded: of each kind the entries that were used last are kept. A key of a cache
+names the video's content (it changes whenever the video is indexed anew), never its path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from summarizer import SummaryFiles, write_summary
+from vidsift.errors import MediaError, StorageError
+from vidsift.library import Library
+from vidsift.media.cut import cut_clip
+from vidsift.media.probe import probe
+from vidsift.types import Span, Summary, VideoRecord
+
+__all__ = ["known_files", "moment_clip", "part_clip", "summary_files", "widened"]
+
+MIN_MOMENT_SECONDS = 4.0
+PART_SECONDS = 30.0
+_MAX_MOMENTS = 200
+_MAX_SUMMARIES = 100
+_PLAYER_HEIGHT = 540
+
+
+def widened(span: Span, duration_seconds: float) -> Span:
+    """The span, made at least 4 s long about its middle, within the video."""
+    lacking = MIN_MOMENT_SECONDS - span.duration
+    if lacking <= 0:
+        return span
+    length = min(MIN_MOMENT_SECONDS, max(duration_seconds, span.duration))
+    start = min(max(0.0, span.start - lacking / 2), max(0.0, duration_seconds - length))
+    start = min(start, span.start)
+    return Span(start, max(span.end, start + length))
+
+
+def moment_clip(library: Library, video: VideoRecord, span: Span) -> Path:
+    """An mp4 of the moment, at least 4 s long where the video is.
+
+    Raises:
+        MediaError: the video is gone, or cannot be cut there.
+        StorageError: the library's folder cannot be written.
+    """
+    return _clip(library, video, widened(span, video.duration_seconds))
+
+
+def part_clip(library: Library, video: VideoRecord, start_seconds: float) -> Path:
+    """An mp4 of the 30 s from `start_seconds` on, or of what there is; raises as moment_clip."""
+    end = min(start_seconds + PART_SECONDS, video.duration_seconds)
+    return _clip(library, video, Span(start_seconds, end))
+
+
+def _clip(library: Library, video: VideoRecord, span: Span) -> Path:
+    folder = library.skims / "moments"
+    name = f"{_key(video)}-{round(span.start * 1000)}-{round(span.end * 1000)}.mp4"
+    out = folder / name
+    if not _used(out):
+        _require(video)
+        limit = library.settings.media_time_limit
+        cut_clip(probe(video.path), span, out, max_height=_PLAYER_HEIGHT, time_limit=limit)
+        _keep_newest(folder, _MAX_MOMENTS)
+    return out
+
+
+def summary_files(
+    library: Library,
+    video: VideoRecord,
+    summary: Summary,
+    progress: Callable[[float], None] | None = None,
+) -> SummaryFiles:
+    """The summary as mp4, storyboard and JSON; raises as moment_clip."""
+    if (files := known_files(library, video, summary)) is not None:
+        return files
+    _require(video)
+    folder = _summary_folder(library, video, summary)
+    files = write_summary(library, video, summary, folder, progress=progress)
+    _keep_newest(folder.parent, _MAX_SUMMARIES)
+    return files
+
+
+def known_files(library: Library, video: VideoRecord, summary: Summary) -> SummaryFiles | None:
+    """The summary's files if they are in the cache."""
+    folder = _summary_folder(library, video, summary)
+    if not _used(folder):
+        return None
+    # Parts in the making have hidden names, which a pattern does not match unless it asks.
+    found = [
+        [file for file in folder.glob(f"*{suffix}") if not file.name.startswith(".")]
+        for suffix in (".mp4", ".jpg", ".json")
+    ]
+    if not all(found):
+        return None
+    return SummaryFiles(*(files[0] for files in found))
+
+
+def _summary_folder(library: Library, video: VideoRecord, summary: Summary) -> Path:
+    spans = [(segment.span.start, segment.span.end) for segment in summary.segments]
+    digest = hashlib.sha256(repr((summary.query, spans)).encode()).hexdigest()[:16]
+    return library.skims / "summaries" / f"{_key(video)}-{digest}"
+
+
+def _key(video: VideoRecord) -> str:
+    return Path(video.feature_file).stem
+
+
+def _require(video: VideoRecord) -> None:
+    if not video.path.exists():
+        raise MediaError(
+            video.path, "is gone since it was indexed; put it back, or index its folder again"
+        )
+
+
+def _used(path: Path) -> bool:
+    """Whether the entry is there; if so it counts as used now."""
+    with contextlib.suppress(OSError):  # a library that may only be read still serves what it has
+        os.utime(path)
+    return path.exists()
+
+
+def _keep_newest(folder: Path, most: int) -> None:
+    aged = []
+    for entry in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another session has swept it
+            if not entry.name.startswith("."):
+                aged.append((entry.stat().st_mtime_ns, entry))
+    for _, entry in sorted(aged, reverse=True)[most:]:
+        try:
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"{entry}: cannot be deleted: {error.strerror}") from error

@@ -1,0 +1,147 @@
+"""What all sessions of the page share: one open library, its search, and one run of indexing.
+
+Streamlit runs each session's script in a thread of its own, so everything here may be called from
+several threads. A page may be left and come back to while a run goes on: the run belongs to the
+server process.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from indexer import IndexProgress, IndexReport, index_videos
+from search import SearchEngine
+from vidsift.config import default_library
+from vidsift.errors import LibraryBusyError, VidsiftError
+from vidsift.library import Library
+from vidsift.types import SearchResult
+
+__all__ = ["IndexJob", "Workspace", "current", "workspace"]
+
+
+class _StoppedError(Exception):
+    """A person has stopped the run; what was finished is kept."""
+
+
+class Workspace:
+    """One library folder as this server process sees it; the library is opened when first used."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.job: IndexJob | None = None
+        self._library: Library | None = None
+        self._opening = threading.Lock()
+        self._loading = threading.Lock()
+        self._starting = threading.Lock()
+
+    def library(self, *, create: bool = False) -> Library:
+        """The library, opened once.
+
+        Raises:
+            LibraryNotFoundError: there is none in the folder and `create` is false.
+            ConfigError, SchemaError, StorageError: as they say.
+        """
+        with self._opening:
+            if self._library is None:
+                self._library = Library.open(self.root, create=create)
+            return self._library
+
+    def library_with_encoder(self) -> Library:
+        """The library with its encoder loaded, which takes seconds the first time.
+
+        Raises:
+            EncoderError, EncoderMismatchError: the encoder cannot be used, and why.
+        """
+        library = self.library()
+        # From Python 3.12 on a cached property may be computed by two threads at once.
+        with self._loading:
+            _ = library.encoder
+        return library
+
+    def search(self, text: str, k: int) -> list[SearchResult]:
+        """The `k` best moments; see SearchEngine.search for what it raises."""
+        return SearchEngine(self.library_with_encoder()).search(text, k)
+
+    def start_indexing(self, paths: Sequence[str]) -> IndexJob:
+        """Index files and folders in the background; the library is made if there is none.
+
+        Raises:
+            LibraryBusyError: a run that this page started goes on.
+        """
+        with self._starting:
+            if self.job is not None and self.job.running:
+                raise LibraryBusyError(
+                    f"{self.root}: this page is indexing already; wait for it to end, or stop it"
+                )
+            self.library(create=True)
+            self.job = IndexJob(self, paths)
+            return self.job
+
+
+class IndexJob:
+    """One run of indexing in a thread of its own; any session may look at how far it is."""
+
+    def __init__(self, workspace: Workspace, paths: Sequence[str]) -> None:
+        self.paths = tuple(paths)
+        self.progress: IndexProgress | None = None
+        self.report: IndexReport | None = None
+        self.error = ""
+        self._workspace = workspace
+        self._stopping = threading.Event()
+        self._encoding_since = 0.0
+        self._thread = threading.Thread(target=self._run, name="index-job", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the bytes that are done, None while there is nothing to go by."""
+        progress = self.progress
+        if progress is None or progress.done_bytes <= 0:
+            return None
+        spent = time.monotonic() - self._encoding_since
+        return spent * (progress.total_bytes - progress.done_bytes) / progress.done_bytes
+
+    def stop(self) -> None:
+        """Ask the run to end; videos that are finished stay in the library."""
+        self._stopping.set()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return when the run has ended, or after `timeout` seconds."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        self.error = "indexing ended unexpectedly; the terminal of `vidsift ui` says why"
+        try:
+            library = self._workspace.library_with_encoder()
+            self._encoding_since = time.monotonic()
+            self.report = index_videos(library, self.paths, on_progress=self._on_progress)
+            self.error = ""
+        except _StoppedError:
+            self.error = "stopped; what was finished is kept, index the folder again to go on"
+        except VidsiftError as error:
+            self.error = str(error)
+
+    def _on_progress(self, progress: IndexProgress) -> None:
+        if self._stopping.is_set():
+            raise _StoppedError
+        self.progress = progress
+
+
+@st.cache_resource(show_spinner=False)
+def workspace(root: str) -> Workspace:
+    """The one workspace that this server process has for a library folder."""
+    return Workspace(Path(root))
+
+
+def current() -> Workspace:
+    """The workspace of the library that `vidsift ui` was started with."""
+    return workspace(str(default_library().expanduser().absolute()))

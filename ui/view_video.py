@@ -1,0 +1,174 @@
+"""Video: a player of a part of it, its timeline and shots, and its summaries."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import streamlit as st
+
+from ui import elements, preview, session, summary_panel
+from ui.timeline import timeline_html
+from vidsift.errors import VideoNotFoundError
+from vidsift.library import Library
+from vidsift.times import clock
+from vidsift.types import ClipRecord, Shot, Span, VideoRecord
+
+_SHOTS_A_ROW = 8
+
+
+def show() -> None:
+    """The view. Video and time are part of the address, so that a place can be shared."""
+    library = session.current().library()
+    videos = [video for video in library.catalog.videos() if video.feature_file]
+    if not videos:
+        elements.welcome()
+        return
+    video = _picked(videos)
+    start = _start(video)
+    part = Span(start, min(start + preview.PART_SECONDS, video.duration_seconds))
+    there = video.path.exists()
+
+    left, right = st.columns([3, 2], gap="medium")
+    with left, elements.errors_shown():
+        _player(library, video, part, there)
+    with right:
+        _facts(video)
+        summary_panel.make(library, video, there)
+    summary = summary_panel.chosen(library, video)
+    shots = library.catalog.shots_of_video(video.id)
+    st.html(timeline_html(video.duration_seconds, shots, summary, part))
+    _shot_strip(library, video, shots, start)
+    if summary is not None:
+        with elements.errors_shown():
+            summary_panel.show(library, video, summary, there)
+
+
+def _picked(videos: list[VideoRecord]) -> VideoRecord:
+    by_id = {video.id: video for video in videos}
+    wanted = st.query_params.get("id", str(st.session_state.get("video-last", "")))
+    if wanted.isdecimal() and int(wanted) in by_id:
+        st.session_state["video-box"] = int(wanted)
+    elif wanted and "id" in st.query_params:
+        del st.query_params["id"]
+        with elements.errors_shown():
+            raise VideoNotFoundError(f"no video of this library has the id {wanted}")
+    names = Counter(video.path.name for video in videos)
+
+    def label(video_id: int) -> str:
+        path = by_id[video_id].path
+        return path.name if names[path.name] == 1 else f"{path.name} ({path.parent})"
+
+    picked = st.selectbox(
+        "Video",
+        sorted(by_id, key=lambda video_id: label(video_id).lower()),
+        format_func=label,
+        key="video-box",
+        on_change=_video_changed,
+        label_visibility="collapsed",
+    )
+    st.session_state["video-last"] = picked
+    st.query_params["id"] = str(picked)
+    return by_id[picked]
+
+
+def _video_changed() -> None:
+    st.query_params.from_dict({"id": str(st.session_state["video-box"])})
+
+
+def _start(video: VideoRecord) -> float:
+    """The time of the address, kept within the video; 0 where it names none."""
+    try:
+        seconds = float(st.query_params.get("t", "0"))
+    except ValueError:
+        return 0.0
+    last = max(0.0, video.duration_seconds - 1)
+    return min(max(0.0, seconds), last) if math.isfinite(seconds) else 0.0
+
+
+def _go(seconds: float) -> None:
+    st.query_params["t"] = f"{max(0.0, seconds):.2f}"
+    st.session_state["video-autoplay"] = True
+
+
+def _player(library: Library, video: VideoRecord, part: Span, there: bool) -> None:
+    if there:
+        with st.spinner("Cutting this part ..."):
+            clip = preview.part_clip(library, video, part.start)
+        autoplay = bool(st.session_state.pop("video-autoplay", False))
+        elements.play(clip, autoplay=autoplay, name=f"{video.path.name} from {clock(part.start)}")
+    else:
+        st.warning(
+            "The file of this video is gone. Its pictures and summaries are kept; put it back, or"
+            " index its folder again, to play it.",
+            icon=":material/link_off:",
+        )
+    step = preview.PART_SECONDS
+    earlier, middle, later = st.columns([1, 2, 1], vertical_alignment="center")
+    earlier.button(
+        "Earlier",
+        icon=":material/fast_rewind:",
+        width="stretch",
+        disabled=part.start <= 0,
+        on_click=_go,
+        args=(part.start - step,),
+    )
+    with middle, st.container(horizontal_alignment="center"):
+        elements.line(
+            f"{clock(part.start)} - {clock(part.end)} of {clock(video.duration_seconds)}", "middle"
+        )
+    later.button(
+        "Later",
+        icon=":material/fast_forward:",
+        width="stretch",
+        disabled=part.end >= video.duration_seconds,
+        on_click=_go,
+        args=(part.end,),
+    )
+
+
+def _facts(video: VideoRecord) -> None:
+    elements.facts(
+        {
+            "Length": elements.time_words(video.duration_seconds),
+            "Picture": f"{video.width} x {video.height}",
+            "Codec": video.codec,
+            "Sound": "yes" if video.has_audio else "no",
+            "Frame rate": f"{float(video.frame_rate):.4g}/s",
+            "Size": elements.size_words(video.fingerprint.size_bytes),
+            "Frames seen": f"{video.num_frames:,}",
+            "Clips": f"{video.num_clips:,}",
+        }
+    )
+    if video.note:
+        elements.line(video.note, "text")
+
+
+def _shot_strip(library: Library, video: VideoRecord, shots: list[Shot], start: float) -> None:
+    """A picture of each shot in order of time; a click plays from there."""
+    pictures: dict[int, ClipRecord] = {}
+    for record in library.catalog.clips_of_video(video.id):
+        pictures.setdefault(record.clip.shot, record)
+    numbers = sorted(pictures)
+    playing = max((n for n in numbers if shots[n].span.start <= start + 1e-6), default=numbers[0])
+    pages = -(-len(numbers) // _SHOTS_A_ROW)
+    page = 1
+    if pages > 1:
+        page = st.pagination(
+            pages,
+            default=numbers.index(playing) // _SHOTS_A_ROW + 1,
+            key=f"shots-of-{video.id}",
+        )
+    row = numbers[(page - 1) * _SHOTS_A_ROW : page * _SHOTS_A_ROW]
+    for column, number in zip(st.columns(_SHOTS_A_ROW, gap="xsmall"), row, strict=False):
+        with column:
+            picture = library.thumbnail(video, pictures[number].ordinal)
+            kind = "now" if number == playing else "clip"
+            label = clock(shots[number].span.start)
+            if elements.tile(picture, label, f"shot-{video.id}-{number}", kind=kind):
+                _go(shots[number].span.start)
+                st.rerun()
+
+
+if __name__ == "__main__":
+    show()
