@@ -176,7 +176,8 @@ def test_damaged_file_is_made_again(
         file.unlink()
         file.mkdir()
     else:
-        flipped = content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+        flipped = content.copy()
+        flipped[len(content) // 2] ^= 1  # somewhere among the vectors
         damaged = {"flipped": flipped, "cut": content[:-5], "empty": b"", "text": b"hello\n"}
         file.write_bytes(damaged.get(damage, b'{"format": 1}\n' + content))
     index = open_index(folder, catalog, STAMP, write=False)
@@ -187,9 +188,11 @@ def test_damaged_file_is_made_again(
 def test_index_of_another_library_or_encoder(
     catalog: Catalog, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    commit(catalog, 1)
     with Catalog.create(f"sqlite:///{tmp_path / 'other.sqlite3'}") as other:
-        commit(other, 2)
+        # As many vectors under the same ids, and the newest the very same.
+        for here, there in ((3, 2), (1, 1)):
+            commit(catalog, here)
+            commit(other, there)
         open_index(folder, other, STAMP, write=True)
     assert matches_catalog(open_index(folder, catalog, STAMP, write=True), catalog)
     assert _rebuilt(caplog)
