@@ -6,40 +6,42 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from jaxtyping import Float32
 
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
 __all__ = ["find_moments", "group_by_video", "suppress"]
 
-_LEVEL = 0.5  # of the way from the question's background to the peak
+_LEVEL = 0.35  # of the way from the question's background to the peak
+_SMOOTH = 3  # sampled frames of the median filter over the curve that a moment is cut from
 _SAME_MOMENT = 0.3  # tIoU from which two moments of one video are the same
 
 
 def find_moments(ranked: Sequence[RankedClip]) -> list[Moment]:
     """One moment for each peak of each video's curve of frame similarities, best first.
 
-    The candidates of a video that touch in time form one curve. Around the best frame of each
-    clip the moment reaches as far as the curve stays above half way between the question's
-    background (the median over all candidates' frames) and that frame. A frame counts for the
-    time from its presentation to the next sampled frame's. The score is that of the moment's best
-    clip. Overlapping moments are folded by `suppress`.
+    The candidates of a video that touch in time form one curve, median-filtered over three frames.
+    Around the best frame of each clip the moment reaches as far as the curve stays above a level: a third
+    of the way from the question's background (the median over all candidates' frames) to that
+    frame. A frame counts for the time from its presentation to the next sampled frame's. The score
+    is that of the moment's best clip. Overlapping moments are folded by `suppress`.
     """
     if not ranked:
         return []
     background = float(np.median(np.concatenate([clip.similarities for clip in ranked])))
     found = []
     for run in _runs(ranked):
-        similarities = np.concatenate([clip.similarities for clip in run])
+        curve = _smooth(np.concatenate([clip.similarities for clip in run]))
         starts, ends = _frame_spans([clip.record for clip in run])
         first = 0
         for clip in run:
             peak = first + int(np.argmax(clip.similarities))
             first += len(clip.similarities)
-            level = background + _LEVEL * (float(similarities[peak]) - background)
+            level = background + _LEVEL * (float(curve[peak]) - background)
             low = high = peak
-            while low > 0 and similarities[low - 1] >= level:
+            while low > 0 and curve[low - 1] >= level:
                 low -= 1
-            while high + 1 < len(similarities) and similarities[high + 1] >= level:
+            while high + 1 < len(curve) and curve[high + 1] >= level:
                 high += 1
             found.append(
                 Moment(
@@ -51,6 +53,13 @@ def find_moments(ranked: Sequence[RankedClip]) -> list[Moment]:
                 )
             )
     return suppress(found)
+
+
+def _smooth(curve: Float32[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
+    # The median, not the mean: it takes out single odd frames and leaves edges where they are.
+    padded = np.pad(curve, _SMOOTH // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH)
+    return np.asarray(np.median(windows, axis=1), dtype=np.float32)
 
 
 def _runs(ranked: Sequence[RankedClip]) -> Iterable[list[RankedClip]]:
@@ -100,7 +109,8 @@ def group_by_video(moments: Sequence[Moment], most_per_video: int, k: int) -> li
     What a video has beyond its share fills the places that are left at the end.
     """
     taken: dict[int, int] = defaultdict(int)
-    first, later = [], []
+    first: list[Moment] = []
+    later: list[Moment] = []
     for moment in moments:
         taken[moment.video_id] += 1
         (first if taken[moment.video_id] <= most_per_video else later).append(moment)

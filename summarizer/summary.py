@@ -93,7 +93,8 @@ def budget_for(
     ratio = default_ratio if ratio is None else ratio
     if not 0 < ratio <= 1:
         raise SummaryError(f"--ratio {ratio:g}: give a share of the video above 0 and up to 1")
-    return min(record.duration_seconds, max(ratio * record.duration_seconds, 1 / record.frame_rate))
+    least = float(1 / record.frame_rate)
+    return min(record.duration_seconds, max(ratio * record.duration_seconds, least))
 
 
 def choose_segments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -259,9 +260,9 @@ def test_a_full_disk_is_one_clear_line_and_the_library_stays_usable(
         library.__dict__["encoder"] = colour_encoder
         index_videos(library, [videos / "deep"])
         filler = tiny_disk / "filler"
-        with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
-                os.write(file.fileno(), b"x" * 4096)
+                file.write(b"x" * 4096)
         with pytest.raises(StorageError, match=r"space|full") as raised:
             index_videos(library, [videos])
         assert "\n" not in str(raised.value)

@@ -27,12 +27,17 @@ def ranked(video: int, ordinal: int, curve: list[float]) -> RankedClip:
 
 def test_a_moment_is_where_the_curve_stands_up():
     clips = [
-        ranked(1, 0, [0.1, 0.1, 0.1, 0.9, 0.8, 0.1, 0.1, 0.1]),
+        ranked(1, 0, [0.1, 0.1, 0.1, 0.9, 0.9, 0.9, 0.1, 0.1]),
         ranked(2, 0, [0.1] * 8),
     ]
     best = find_moments(clips)[0]
-    assert (best.video_id, best.span, best.peak_seconds) == (1, Span(1.5, 2.5), 1.5)
+    assert (best.video_id, best.span, best.peak_seconds) == (1, Span(1.5, 3.0), 1.5)
     assert best.score == pytest.approx(0.9)
+
+
+def test_one_odd_frame_does_not_tear_a_moment_apart():
+    clips = [ranked(1, 0, [0.1, 0.9, 0.9, 0.4, 0.9, 0.9, 0.1, 0.1]), ranked(2, 0, [0.1] * 8)]
+    assert find_moments(clips)[0].span == Span(0.5, 3.0)
 
 
 def test_a_moment_crosses_clips_that_touch():

@@ -27,7 +27,7 @@ def vidsift(
     )
 
 
-def one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+def one_line(done: Done, code: int, *words: str) -> None:
     """A user's mistake: this exit code, one line that has these words, and no traceback."""
     lines = [line for line in done.stderr.strip().splitlines() if line.startswith("vidsift:")]
     assert done.returncode == code, done.stderr
@@ -199,10 +199,9 @@ def test_ctrl_c_keeps_the_library_usable(home, tmp_path, make_film):
     import signal
     import time
 
-    make_film(tmp_path / "v" / "long.mp4", [("red", 900), ("blue", 900)], size="640x360", rate=25)
+    make_film(tmp_path / "v" / "long.mp4", [("red", 1500), ("blue", 1500)], size="64x48", rate=25)
     process = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", "index", str(tmp_path / "v"), str(home / "videos")]
-        + ["--library", str(tmp_path / "lib")],
+        [sys.executable, "-m", "ui.cli", "index", tmp_path / "v", "--library", tmp_path / "lib"],
         stderr=subprocess.PIPE,
         text=True,
     )

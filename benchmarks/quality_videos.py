@@ -1,0 +1,130 @@
+"""Quality on captioned videos: does a question find its video, and the moment in it?
+
+    python benchmarks/quality_videos.py DATA_FOLDER [--library DIR]
+
+DATA_FOLDER holds `videos.json` and `videos/`: a list of {"file", "queries": [..], "dup_group"?,
+"moments"?: [{"start", "end", "query"}]}. Prints R@1/5/10 (a video counts once, members of one
+dup_group count for each other), the mean tIoU of moments inside the right video, and how much of
+the exact query-conditioned ranking the candidates hold: each beside its chance level and n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer import index_videos
+from search import SearchEngine
+from search.candidates import find_candidates
+from search.moments import find_moments
+from search.query import encode_query
+from search.rerank import rerank
+from vidsift.library import Library
+from vidsift.types import ClipRecord, Span
+
+CUTOFFS = (1, 5, 10)
+
+
+def groups_of(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """File name -> name of its group of duplicates (itself if it has none)."""
+    return {entry["file"]: entry.get("dup_group", entry["file"]) for entry in entries}
+
+
+def recall(library: Library, entries: list[dict[str, Any]]) -> None:
+    """Text to video: rank of the first right video among distinct videos."""
+    group = groups_of(entries)
+    engine = SearchEngine(library)
+    total = len(library.catalog.videos("searchable"))
+    hits = dict.fromkeys(CUTOFFS, 0)
+    chance = dict.fromkeys(CUTOFFS, 0.0)
+    n = 0
+    for entry in entries:
+        right = sum(group[other["file"]] == group[entry["file"]] for other in entries)
+        for query in entry["queries"]:
+            n += 1
+            found = [result.video.name for result in engine.search(query, 100)]
+            ranked = [group[name] for name in dict.fromkeys(found)]
+            for k in CUTOFFS:
+                hits[k] += group[entry["file"]] in ranked[:k]
+                miss = np.prod([(total - right - i) / (total - i) for i in range(k)])
+                chance[k] += 1 - float(miss)
+    print(f"text to video, {total} videos, {n} questions")
+    for k in CUTOFFS:
+        print(f"  R@{k:<2} {hits[k] / n:.3f}   chance {chance[k] / n:.3f}")
+
+
+def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> None:
+    """Inside the right video: tIoU of the best moment, against a random span of like length."""
+    random = np.random.default_rng(seed)
+    scores, baseline, whole = [], [], []
+    for entry in entries:
+        if not entry.get("moments"):
+            continue
+        video = library.video(entry["file"])
+        records = library.catalog.clips_of_video(video.id)
+        for truth in entry["moments"]:
+            span = Span(float(truth["start"]), float(truth["end"]))
+            query = encode_query(truth["query"], library.encoder)
+            files = {video.id: video.feature_file}
+            ranked = rerank(query, records, files, library.features, library.pooler)
+            best = find_moments(ranked)[0].span
+            scores.append(best.tiou(span))
+            whole.append(Span(0.0, video.duration_seconds).tiou(span))
+            length = min(best.duration, video.duration_seconds)
+            starts = random.uniform(0, max(video.duration_seconds - length, 1e-6), 50)
+            baseline.append(np.mean([Span(s, s + length).tiou(span) for s in map(float, starts)]))
+    found = np.array(scores)
+    print(f"moments inside the right video, n = {len(found)}")
+    print(f"  mean tIoU   {found.mean():.3f}   random span of that length {np.mean(baseline):.3f}"
+          f"   whole video {np.mean(whole):.3f}")  # fmt: skip
+    print(f"  tIoU >= 0.5 {np.mean(found >= 0.5):.3f}   whole video"
+          f" {np.mean(np.array(whole) >= 0.5):.3f}")  # fmt: skip
+
+
+def candidate_recall(library: Library, entries: list[dict[str, Any]], most: int) -> None:
+    """How much of the exact query-conditioned top 10 clips is among the candidates."""
+    records: list[ClipRecord] = []
+    files = {}
+    for video in library.catalog.videos("searchable"):
+        files[video.id] = video.feature_file
+        records += library.catalog.clips_of_video(video.id)
+    held = []
+    for entry in entries:
+        for text in entry["queries"]:
+            query = encode_query(text, library.encoder)
+            exact = rerank(query, records, files, library.features, library.pooler)[:10]
+            found = find_candidates(query, library.index(), library.catalog, most)
+            ids = {record.id for record in found}
+            held.append(np.mean([clip.record.id in ids for clip in exact]))
+    vectors = library.catalog.num_vectors()
+    print(f"exact top 10 among {most} candidates of {vectors} vectors of {len(records)} clips,"
+          f" {len(held)} questions: {np.mean(held):.4f}   chance {min(1, most / vectors):.4f}")  # fmt: skip
+
+
+def main() -> None:
+    """Index unless the library is there already, then measure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--library", type=Path)
+    arguments = parser.parse_args()
+    entries = json.loads((arguments.data / "videos.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        root = arguments.library or Path(scratch)
+        with Library.open(root, create=True) as library:
+            report = index_videos(library, [arguments.data / "videos"])
+            for path, reason in report.failed:
+                print(f"not indexed: {path}: {reason}", file=sys.stderr)
+            recall(library, entries)
+            moments(library, entries)
+            for most in (50, 100, library.settings.candidates):
+                candidate_recall(library, entries, most)
+
+
+if __name__ == "__main__":
+    main()
