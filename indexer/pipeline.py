@@ -13,7 +13,7 @@ from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under
 from indexer.video import Recipe, index_video
-from vidsift.errors import MediaError, MediaToolError, VidsiftError
+from vidsift.errors import DamagedLibraryError, MediaError, MediaToolError, VidsiftError
 from vidsift.library import Library
 from vidsift.types import Fingerprint, IndexedVideo, VideoRecord
 
@@ -156,13 +156,20 @@ class _Run:
             return True
         print_ = before.fingerprint
         same = (status.st_size, status.st_mtime_ns) == (print_.size_bytes, print_.mtime_ns)
-        if same and before.status == "searchable":
+        if same and before.status == "searchable" and self._is_whole(before):
             self._report.unchanged.append(path)
             return False
         if same and before.status == "failed" and print_.sha256 and not self._retry:
             self._report.failed.append((path, f"{before.reason} (as before; --retry tries again)"))
             return False
         return True
+
+    def _is_whole(self, video: VideoRecord) -> bool:
+        """Whether the video's features are there; one that lost them is indexed anew."""
+        try:
+            return len(self._library.features.open(video.feature_file)) == video.num_frames
+        except DamagedLibraryError:
+            return False
 
     def _values(
         self, work: list[Path], known: dict[Path, VideoRecord]
@@ -231,7 +238,7 @@ class _Run:
     def _is_known(self, path: Path, print_: Fingerprint, before: VideoRecord | None) -> bool:
         """Whether the catalog holds this content already, here or where the file was before."""
         if before is not None and before.status != "failed":
-            if before.fingerprint.sha256 == print_.sha256:
+            if before.fingerprint.sha256 == print_.sha256 and self._is_whole(before):
                 self._catalog.restore_video(before.id, print_)
                 self._report.unchanged.append(path)
                 return True

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 from vidsift.media.cut import render_segments
@@ -72,7 +72,7 @@ def write_summary(
         MediaError: the video is gone, or ffmpeg cannot render it.
     """
     name = record.path.stem + (".about" if summary.query else ".summary")
-    files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.jpg", out / f"{name}.json")
+    files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.png", out / f"{name}.json")
     try:
         out.mkdir(parents=True, exist_ok=True)
         render_skim(library, record, summary, files.video, progress=progress)
@@ -113,7 +113,7 @@ def render_skim(
 
 
 def storyboard(library: Library, record: VideoRecord, summary: Summary) -> bytes:
-    """The summary at a glance, as JPEG: a picture of each segment with its times."""
+    """The summary at a glance, as PNG: a picture of each segment with its times."""
     clips = library.catalog.clips_of_video(record.id)
     pictures = []
     for segment in summary.segments:
@@ -122,11 +122,14 @@ def storyboard(library: Library, record: VideoRecord, summary: Summary) -> bytes
     return draw_storyboard(
         [picture.read_bytes() for picture in pictures],
         [segment.span for segment in summary.segments],
+        "PNG",
     )
 
 
-def draw_storyboard(pictures: Sequence[bytes], spans: Sequence[Span]) -> bytes:
-    """A sheet of pictures (JPEG bytes), four a row, each with its span written below; JPEG."""
+def draw_storyboard(
+    pictures: Sequence[bytes], spans: Sequence[Span], form: Literal["JPEG", "PNG"] = "JPEG"
+) -> bytes:
+    """A sheet of pictures (JPEG bytes), four a row, each with its span written below."""
     columns = min(_COLUMNS, len(pictures))
     rows = -(-len(pictures) // _COLUMNS)
     width = columns * (_CELL[0] + _MARGIN) + _MARGIN
@@ -143,7 +146,7 @@ def draw_storyboard(pictures: Sequence[bytes], spans: Sequence[Span]) -> bytes:
         sheet.paste(image, (left, top))
         draw.text((x + 2, y + _CELL[1] + 4), f"{clock(span.start)} - {clock(span.end)}", font=font)
     encoded = io.BytesIO()
-    sheet.save(encoded, "JPEG", quality=85)
+    sheet.save(encoded, form, quality=85)
     return encoded.getvalue()
 
 

@@ -11,6 +11,8 @@ from vidsift.types import Segment, Span
 
 __all__ = ["fill_budget", "knapsack"]
 
+_NOTHING = 1e-6  # seconds
+
 
 def knapsack(
     values: Float[np.ndarray, "m"], seconds: Float[np.ndarray, "m"], budget_seconds: float
@@ -44,27 +46,40 @@ def knapsack(
 def fill_budget(
     chosen: Sequence[Segment], shots: Sequence[Span], budget_seconds: float, end_seconds: float
 ) -> tuple[Segment, ...]:
-    """Lengthen the chosen segments until they last `budget_seconds` together.
+    """Lengthen the chosen segments until they last `budget_seconds` together, in time order.
 
     The rest of the budget goes first to the most salient segment, within its own shot; only when
-    every shot that holds a segment is used up are cuts crossed. Segments that come to touch stay
-    apart in the list, so that each keeps its reason. Needs `budget_seconds <= end_seconds`.
+    every shot that holds a segment is used up are cuts crossed. Segments of one shot that touch
+    become one. Needs `budget_seconds <= end_seconds`.
     """
-    order = sorted(range(len(chosen)), key=lambda i: chosen[i].span.start)
-    spans = [chosen[i].span for i in order]
-    saliency = [chosen[i].saliency for i in order]
+    ordered = sorted(chosen, key=lambda segment: segment.span)
+    spans = [segment.span for segment in ordered]
+    homes = [_home(span, shots) for span in spans]
     rest = budget_seconds - sum(span.duration for span in spans)
     for within_shot in (True, False):
-        for i in sorted(range(len(spans)), key=lambda i: -saliency[i]):
-            if rest <= 1e-9:
-                break
+        for i in sorted(range(len(spans)), key=lambda i: -ordered[i].saliency):
             low = spans[i - 1].end if i > 0 else 0.0
             high = spans[i + 1].start if i + 1 < len(spans) else end_seconds
             if within_shot:
-                shot = max(shots, key=lambda shot, span=spans[i]: shot.overlap(span))  # type: ignore[misc]
-                low, high = max(low, shot.start), min(high, shot.end)
+                low, high = max(low, shots[homes[i]].start), min(high, shots[homes[i]].end)
             later = min(rest, max(0.0, high - spans[i].end))
             earlier = min(rest - later, max(0.0, spans[i].start - low))
-            spans[i] = Span(spans[i].start - earlier, spans[i].end + later)
-            rest -= later + earlier
-    return tuple(Segment(span, value) for span, value in zip(spans, saliency, strict=True))
+            if later + earlier > _NOTHING:
+                spans[i] = Span(spans[i].start - earlier, spans[i].end + later)
+                rest -= later + earlier
+    joined: list[tuple[Segment, int]] = []
+    for span, home, segment in zip(spans, homes, ordered, strict=True):
+        if joined and joined[-1][1] == home and span.start - joined[-1][0].span.end < _NOTHING:
+            before = joined.pop()[0]
+            weight = before.span.duration, span.duration
+            saliency = (before.saliency * weight[0] + segment.saliency * weight[1]) / sum(weight)
+            joined.append((Segment(before.span.hull(span), saliency), home))
+        else:
+            joined.append((Segment(span, segment.saliency), home))
+    return tuple(segment for segment, _ in joined)
+
+
+def _home(span: Span, shots: Sequence[Span]) -> int:
+    """The shot that holds most of the span."""
+    overlaps = [shot.overlap(span) for shot in shots]
+    return overlaps.index(max(overlaps))

@@ -15,7 +15,7 @@ from indexer import index_videos
 from indexer.scan import find_files
 from search import SearchEngine
 from summarizer import summarize
-from vidsift.errors import LibraryBusyError, StorageError, VidsiftError
+from vidsift.errors import DamagedLibraryError, LibraryBusyError, StorageError, VidsiftError
 from vidsift.library import Library
 
 
@@ -170,6 +170,18 @@ def test_an_interruption_keeps_what_is_done_and_the_next_run_goes_on(colour_libr
     assert found(colour_library, "green")[0] == "lawn.mkv"
     report = index_videos(colour_library, [videos])
     assert (len(report.indexed), len(report.unchanged)) == (1, 1)
+
+
+def test_a_video_that_lost_its_features_says_so_and_is_indexed_anew(colour_library, videos):
+    index_videos(colour_library, [videos])
+    file = colour_library.root / "features" / colour_library.video("flag.mp4").feature_file
+    file.write_bytes(file.read_bytes()[:-10])
+    colour_library.features.close()
+    with pytest.raises(DamagedLibraryError, match=r"vidsift index"):
+        found(colour_library, "red")
+    report = index_videos(colour_library, [videos])
+    assert ([path.name for path in report.indexed], len(report.unchanged)) == (["flag.mp4"], 1)
+    assert found(colour_library, "red")[0] == "flag.mp4"
 
 
 def test_readers_see_what_another_process_indexes(

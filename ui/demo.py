@@ -17,8 +17,7 @@ from vidsift.library import Library
 
 __all__ = ["run_demo"]
 
-_SUMMARISED = "launch_day"
-_ABOUT = "the moon"
+_SUMMARIES = (("launch_day", ""), ("coffee_break", "a cup of coffee"))
 
 
 def run_demo(folder: Path | None, out: Console, err: Console) -> None:
@@ -42,8 +41,8 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
         for query in DEMO_QUERIES:
             print_moments(query, engine.search(query, 3), library)
             out.print()
-        for query in ("", _ABOUT):
-            record = library.video(_SUMMARISED)
+        for name, query in _SUMMARIES:
+            record = library.video(name)
             summary = summarize(library, record, query)
             files = write_with_progress(library, record, summary, root / "summaries", err)
             about = f'about "{query}"' if query else "generic"

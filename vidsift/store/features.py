@@ -174,6 +174,6 @@ class FeatureStore:
 
     def _damaged(self, name: str, what: str) -> DamagedLibraryError:
         return DamagedLibraryError(
-            f"{self._folder / name}: {what}; run `vidsift repair`, then `vidsift index` on the "
-            "video's folder to compute it again"
+            f"{self._folder / name}: {what}; run `vidsift index` on the video's folder"
+            " to compute it again"
         )
