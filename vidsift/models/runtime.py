@@ -193,17 +193,18 @@ class OpenVinoTower:
         bf16 = precision == "bf16" and "BF16" in core.get_property(
             "CPU", "OPTIMIZATION_CAPABILITIES"
         )
+        options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if os.access(file.parent, os.W_OK):
+            # The compiled form, weights packed for this processor: halves the load of a tower.
+            options |= {
+                "CACHE_DIR": str(file.parent / "compiled"),
+                "CACHE_MODE": "OPTIMIZE_SPEED",
+            }
         try:
-            self._model = core.compile_model(
-                file,
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-                    "PERFORMANCE_HINT": "LATENCY",
-                    # Weights are mapped from the file instead of read.
-                    "ENABLE_MMAP": True,
-                },
-            )
+            self._model = core.compile_model(file, "CPU", options)
         except RuntimeError as error:
             raise EncoderError(
                 f"{file}: the converted model cannot be read; delete the folder {file.parent}, "
