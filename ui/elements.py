@@ -77,6 +77,7 @@ _STYLE = """
 [class*="st-key-tile-"] img {width: 100% !important; aspect-ratio: 16 / 9; object-fit: contain;
   display: block; border-radius: .5rem; transition: filter .15s}
 [class*="st-key-tile-board-"] img {aspect-ratio: 16 / 8; padding: .3rem .3rem 1.9rem}
+[class*="st-key-tile-"] [data-testid="stElementToolbar"] {display: none}
 [class*="st-key-tile-"]:hover img {filter: brightness(1.15)}
 [class*="st-key-hit-"] {position: absolute !important; inset: 0; width: 100% !important;
   height: 100% !important}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -89,14 +90,11 @@ def known_files(library: Library, video: VideoRecord, summary: Summary) -> Summa
     folder = _summary_folder(library, video, summary)
     if not _used(folder):
         return None
-    # Parts in the making have hidden names, which a pattern does not match unless it asks.
-    found = [
-        [file for file in folder.glob(f"*{suffix}") if not file.name.startswith(".")]
-        for suffix in (".mp4", ".jpg", ".json")
-    ]
-    if not all(found):
-        return None
-    return SummaryFiles(*(files[0] for files in found))
+    # The JSON comes last and names the others; the folder may have moved since.
+    for listing in folder.glob("*.json"):
+        named = json.loads(listing.read_bytes())["files"]
+        return SummaryFiles(**{kind: folder / Path(path).name for kind, path in named.items()})
+    return None
 
 
 def _summary_folder(library: Library, video: VideoRecord, summary: Summary) -> Path:

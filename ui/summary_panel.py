@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mimetypes
+
 import streamlit as st
 
 from search.query import parse_query
@@ -142,17 +144,13 @@ def _pick(library: Library, video: VideoRecord, summary: Summary) -> None:
 
 
 def _downloads(files: SummaryFiles) -> None:
-    kinds = (
-        ("Video", files.video, "video/mp4"),
-        ("Storyboard", files.storyboard, "image/jpeg"),
-        ("JSON", files.json, "application/json"),
-    )
-    for column, (label, path, mime) in zip(st.columns(3), kinds, strict=True):
+    kinds = (("Video", files.video), ("Storyboard", files.storyboard), ("JSON", files.json))
+    for column, (label, path) in zip(st.columns(3), kinds, strict=True):
         column.download_button(
             label,
             path.read_bytes,  # called, and so read, only when it is asked for
             file_name=path.name,
-            mime=mime,
+            mime=mimetypes.guess_type(path.name)[0],
             icon=":material/download:",
             on_click="ignore",
             width="stretch",

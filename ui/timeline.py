@@ -62,4 +62,4 @@ def _ticks(duration_seconds: float) -> list[int]:
 
 
 def _label(seconds: int) -> str:
-    return clock(seconds).removesuffix(".0")
+    return clock(float(seconds)).removesuffix(".0")

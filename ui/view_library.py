@@ -122,9 +122,9 @@ def _report(report: IndexReport) -> None:
     said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing new"
     text = f"Indexing is done: {said}, in {elements.time_words(report.seconds)}."
     if report.failed:
-        st.warning(elements.plain(text), icon=":material/warning:")
+        st.warning(text, icon=":material/warning:")
     else:
-        st.success(elements.plain(text), icon=":material/check_circle:")
+        st.success(text, icon=":material/check_circle:")
 
 
 def _table(videos: list[VideoRecord]) -> None:

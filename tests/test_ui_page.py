@@ -1,0 +1,205 @@
+"""The page in a real browser: from an empty folder to a search and a summary."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit
+
+import pytest
+
+from vidsift.media.process import ffmpeg_binary
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HOSTILE = "<img src=x onerror=alert(1)>.mp4"
+_CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    ,
+]
+# A view that is opened by its address looks for the server below its own path first.
+_PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$")
+_PLAYABLE = """selector => {
+    const video = [...document.querySelectorAll(selector)].at(-1);
+    return video && video.src && video.readyState >= 2 && video.duration;
+}"""
+_MOVES = """async selector => {
+    const video = [...document.querySelectorAll(selector)].at(-1);
+    video.muted = true;
+    await video.play();
+    while (video.currentTime < 0.2) await new Promise(done => setTimeout(done, 50));
+    return video.currentTime;
+}"""
+
+
+@pytest.fixture(scope="module")
+def photo_films(tmp_path_factory) -> Path:
+    """Two films of one photograph each, from scikit-learn's sample images."""
+    images = pytest.importorskip("sklearn.datasets").__path__[0]
+    folder = tmp_path_factory.mktemp("photos")
+    for photo, name in (("flower.jpg", "garden.mp4"), ("china.jpg", HOSTILE)):
+        command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+        command += ["-loop", "1", "-r", "10", "-t", "8", "-i", f"{images}/images/{photo}"]
+        command += ["-vf", "scale=320:-2", "-pix_fmt", "yuv420p", f"file:{folder / name}"]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[tuple[str, int]]:
+    """`vidsift ui` over a library that does not exist yet: its address and port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "ui.cli", "ui", "--port", str(port)]
+    command += ["--library", str(tmp_path / "library")]
+    log = tmp_path / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            _wait_until_served(f"http://127.0.0.1:{port}/_stcore/health", process, log)
+            yield f"http://127.0.0.1:{port}", port
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(20)
+    assert "Traceback" not in log.read_text()
+
+
+def _wait_until_served(url: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except (URLError, ConnectionError):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+    pytest.fail(f"no page after a minute: {log.read_text()}")
+
+
+@pytest.fixture
+def page(server):
+    """A page of Chromium that reports what went wrong in it when the test is over."""
+    from playwright.sync_api import sync_playwright
+
+    wrong: list[str] = []
+
+    def console(message) -> None:
+        if message.type == "error" and not _PROBED.search(message.location.get("url", "")):
+            wrong.append(f"console: {message.text} {message.location}")
+
+    def requested(request) -> None:
+        where = urlsplit(request.url)
+        if where.scheme not in ("data", "blob") and where.hostname != "127.0.0.1":
+            wrong.append(f"asked another machine: {request.url}")
+
+    def alerted(dialog) -> None:
+        wrong.append(f"a script of a file's name ran: {dialog.message}")
+        dialog.dismiss()
+
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary, args=_CHROMIUM)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.on("console", console)
+        page.on("request", requested)
+        page.on("dialog", alerted)
+        page.on("pageerror", lambda error: wrong.append(f"script error: {error}"))
+        yield page
+        browser.close()
+    assert wrong == []
+
+
+def _is_played(page, selector: str) -> float:
+    """Wait until the last player there has a picture, see it move; its length in seconds."""
+    page.wait_for_function(_PLAYABLE, arg=selector)
+    assert page.evaluate(_MOVES, selector) >= 0.2
+    return float(page.evaluate(f"[...document.querySelectorAll({selector!r})].at(-1).duration"))
+
+
+def _go_to(page, view: str) -> None:
+    page.get_by_role("link", name=view, exact=True).click()
+
+
+def test_from_an_empty_folder_to_search_and_summary(page, server, photo_films):
+    address, port = server
+    assert _listens_on_loopback_alone(port)
+
+    page.goto(address)
+    page.get_by_role("button", name="Add a folder of videos").click()
+    box = page.get_by_label("Folder or video file to index")
+    box.fill(str(photo_films))
+    box.press("Enter")
+    page.get_by_role("button", name="Stop").or_(page.get_by_text("Indexing is done")).wait_for()
+    _go_to(page, "Summaries")  # the run goes on while another view is looked at
+    _go_to(page, "Library")
+    page.get_by_text("Indexing is done: 2 indexed").wait_for(timeout=240_000)
+    page.get_by_text("2 of 2 videos searchable").wait_for()
+
+    _go_to(page, "Search")
+    page.get_by_label("Question").fill("a flower")
+    page.get_by_label("Question").press("Enter")
+    first = page.locator('[class*="st-key-tile-clip-m0"]')
+    first.wait_for()
+    assert page.locator(".vs-name").first.inner_text() == "garden.mp4"
+    assert "q=a" in page.url
+    page.reload()
+    first.get_by_role("button").click()
+    assert 4 <= _is_played(page, '[role="dialog"] video') < 60
+    page.keyboard.press("Escape")
+    page.locator('[role="dialog"]').wait_for(state="detached")
+    page.get_by_text(HOSTILE).first.wait_for()
+
+    page.get_by_role("button", name="Open", exact=True).first.click()
+    assert _is_played(page, "video") == pytest.approx(8.0, abs=0.3)
+    assert "id=" in page.url
+    page.get_by_label("What the summary is to be about").fill("a flower")
+    page.get_by_role("button", name="Make summary").click()
+    page.get_by_text("about a flower").wait_for()
+    page.wait_for_function("document.querySelectorAll('video').length == 2")
+    assert _is_played(page, "video") == pytest.approx(0.15 * 8, abs=0.2)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    assert '"query": "a flower"' in Path(download.value.path()).read_text()
+
+    _go_to(page, "Summaries")
+    boards = page.locator('[class*="st-key-tile-board-"]')
+    boards.nth(1).wait_for()
+    page.wait_for_function(
+        "[...document.querySelectorAll('[class*=\"st-key-tile-board-\"] img')]"
+        ".filter(image => image.naturalWidth > 300).length == 2"
+    )
+    boards.first.get_by_role("button").click()
+    assert _is_played(page, '[role="dialog"] video') < 60
+
+
+def _listens_on_loopback_alone(port: int) -> bool:
+    addresses = [
+        line.split()[1]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[1].endswith(f":{port:04X}")
+    ]
+    return addresses == [f"0100007F:{port:04X}"]

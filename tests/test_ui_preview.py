@@ -1,0 +1,120 @@
+"""The player's short files, the timeline and the words of the page."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexer import index_videos
+from summarizer import summarize
+from ui import preview
+from ui.elements import plain, size_words, time_words
+from ui.timeline import timeline_html
+from vidsift.errors import MediaError
+from vidsift.media.probe import probe
+from vidsift.types import Segment, Shot, Span, Summary
+
+
+@given(
+    duration=st.floats(0.04, 1e5),
+    start=st.floats(0, 1),
+    share=st.floats(1e-4, 1),
+)
+def test_a_widened_span_holds_the_moment_and_stays_in_the_video(duration, start, share):
+    begin = start * duration * 0.99
+    span = Span(begin, begin + share * (duration - begin))
+    wide = preview.widened(span, duration)
+    assert wide.start <= span.start
+    assert wide.end >= span.end
+    assert wide.end <= duration + 1e-6
+    assert wide.duration >= min(4.0, duration) - 1e-6
+
+
+def test_a_part_at_the_end_is_as_long_as_what_is_left(colour_library, make_film, tmp_path):
+    index_videos(colour_library, [make_film(tmp_path / "a.mp4", [("red", 5), ("blue", 3)])])
+    video = colour_library.video("a.mp4")
+    clip = preview.part_clip(colour_library, video, 6.5)
+    assert probe(clip).duration_seconds == pytest.approx(1.5, abs=0.11)
+
+
+def test_moments_are_cut_once_and_the_oldest_give_way(
+    colour_library, make_film, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(preview, "_MAX_MOMENTS", 2)
+    index_videos(colour_library, [make_film(tmp_path / "a.mp4", [("red", 30)])])
+    video = colour_library.video("a.mp4")
+    first = preview.moment_clip(colour_library, video, Span(0.0, 5.0))
+    second = preview.moment_clip(colour_library, video, Span(5.0, 10.0))
+    for age, clip in ((200, first), (100, second)):
+        os.utime(clip, (clip.stat().st_mtime - age,) * 2)
+    cut = first.stat().st_ino
+    assert preview.moment_clip(colour_library, video, Span(0.0, 5.0)).stat().st_ino == cut
+    third = preview.moment_clip(colour_library, video, Span(10.0, 15.0))
+    # The second gives way: the first is older, but was asked for again.
+    assert set(first.parent.iterdir()) == {first, third}
+
+
+def test_a_summary_is_rendered_once_and_known_afterwards(colour_library, make_film, tmp_path):
+    path = make_film(tmp_path / "a.mp4", [("red", 4), ("blue", 4)])
+    index_videos(colour_library, [path])
+    video = colour_library.video("a.mp4")
+    generic = summarize(colour_library, video)
+    assert preview.known_files(colour_library, video, generic) is None
+    shares: list[float] = []
+    files = preview.summary_files(colour_library, video, generic, shares.append)
+    assert shares[-1] == 1.0
+    assert preview.known_files(colour_library, video, generic) == files
+    about = summarize(colour_library, video, "blue")
+    assert preview.known_files(colour_library, video, about) is None
+    path.unlink()
+    assert preview.summary_files(colour_library, video, generic) == files
+    with pytest.raises(MediaError, match="is gone"):
+        preview.summary_files(colour_library, video, about)
+
+
+def test_the_timeline_marks_shots_segments_and_what_plays():
+    shots = [Shot(Span(0.0, 6.0)), Shot(Span(6.0, 10.0))]
+    summary = Summary('<img src=x> "', (Segment(Span(2.0, 3.0), 1.0),), 1.0)
+    html = timeline_html(10.0, shots, summary, Span(0.0, 5.0))
+    assert re.findall(
+        r'class="(even|odd|segment|playing)" style="left:([\d.]+)%;width:([\d.]+)%', html
+    ) == [
+        ("even", "0.000", "60.000"),
+        ("odd", "60.000", "40.000"),
+        ("playing", "0.000", "50.000"),
+        ("segment", "20.000", "10.000"),
+    ]
+    assert "<img" not in html
+    assert "Summary about &lt;img src=x&gt; &quot;: 0:02.0 - 0:03.0" in html
+
+
+@pytest.mark.parametrize("duration", [0.04, 1.0, 59.0, 3600.0, 86_400.0, 1e6])
+def test_the_timeline_has_few_ticks_however_long_the_video_is(duration):
+    html = timeline_html(duration, [Shot(Span(0.0, duration))], None, None)
+    assert 1 <= html.count("<span") <= 14
+
+
+def test_markup_in_a_text_is_taken_as_it_stands():
+    assert plain("a *b* [c](http://d)\n:red[e] $f$") == (
+        r"a \*b\* \[c\]\(http\:\/\/d\) \:red\[e\] \$f\$"
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (4_140_000, "4.1 MB"), (2.7e10, "27 GB")],
+)
+def test_sizes_in_words(size, words):
+    assert size_words(size) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (59.9, "59.9 s"), (185.0, "3 min 05 s"), (7620.0, "2 h 07 min")],
+)
+def test_lengths_in_words(seconds, words):
+    assert time_words(seconds) == words
