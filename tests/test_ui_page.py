@@ -31,7 +31,6 @@ _CHROMIUM = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    ,
 ]
 # A view that is opened by its address looks for the server below its own path first.
 _PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$")
