@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,23 +16,26 @@ from ui import preview
 from ui.elements import plain, size_words, time_words
 from ui.timeline import timeline_html
 from vidsift.errors import MediaError
+from vidsift.library import Library
 from vidsift.media.probe import probe
-from vidsift.types import Segment, Shot, Span, Summary
+from vidsift.types import Moment, Segment, Shot, Span, Summary
 
 
 @given(
     duration=st.floats(0.04, 1e5),
-    start=st.floats(0, 1),
+    start=st.floats(0, 0.99),
     share=st.floats(1e-4, 1),
+    peak=st.floats(0, 1),
 )
-def test_a_widened_span_holds_the_moment_and_stays_in_the_video(duration, start, share):
-    begin = start * duration * 0.99
+def test_what_is_played_of_a_moment_is_neither_a_blink_nor_the_video(duration, start, share, peak):
+    begin = start * duration
     span = Span(begin, begin + share * (duration - begin))
-    wide = preview.widened(span, duration)
-    assert wide.start <= span.start
-    assert wide.end >= span.end
-    assert wide.end <= duration + 1e-6
-    assert wide.duration >= min(4.0, duration) - 1e-6
+    peak_seconds = span.start + peak * span.duration
+    played = preview.widened(span, peak_seconds, duration)
+    assert played.end <= duration + 1e-6
+    assert min(4.0, duration) - 1e-6 <= played.duration <= 60 + 1e-6
+    assert played.start - 1e-6 <= peak_seconds <= played.end + 1e-6
+    assert played.overlap(span) == pytest.approx(min(played.duration, span.duration))
 
 
 def test_a_part_at_the_end_is_as_long_as_what_is_left(colour_library, make_film, tmp_path):
@@ -41,19 +45,23 @@ def test_a_part_at_the_end_is_as_long_as_what_is_left(colour_library, make_film,
     assert probe(clip).duration_seconds == pytest.approx(1.5, abs=0.11)
 
 
+def moment_clip(library: Library, span: Span) -> Path:
+    moment = Moment(video_id=1, clip_id=1, span=span, peak_seconds=span.start, score=0.5)
+    return preview.moment_clip(library, library.video(1), moment)
+
+
 def test_moments_are_cut_once_and_the_oldest_give_way(
     colour_library, make_film, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(preview, "_MAX_MOMENTS", 2)
     index_videos(colour_library, [make_film(tmp_path / "a.mp4", [("red", 30)])])
-    video = colour_library.video("a.mp4")
-    first = preview.moment_clip(colour_library, video, Span(0.0, 5.0))
-    second = preview.moment_clip(colour_library, video, Span(5.0, 10.0))
+    first = moment_clip(colour_library, Span(0.0, 5.0))
+    second = moment_clip(colour_library, Span(5.0, 10.0))
     for age, clip in ((200, first), (100, second)):
         os.utime(clip, (clip.stat().st_mtime - age,) * 2)
     cut = first.stat().st_ino
-    assert preview.moment_clip(colour_library, video, Span(0.0, 5.0)).stat().st_ino == cut
-    third = preview.moment_clip(colour_library, video, Span(10.0, 15.0))
+    assert moment_clip(colour_library, Span(0.0, 5.0)).stat().st_ino == cut
+    third = moment_clip(colour_library, Span(10.0, 15.0))
     # The second gives way: the first is older, but was asked for again.
     assert set(first.parent.iterdir()) == {first, third}
 

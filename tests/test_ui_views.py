@@ -195,7 +195,7 @@ def test_an_odd_time_in_the_address_is_kept_within_the_video(served, seconds):
 
 def test_an_unknown_video_in_the_address_is_one_line(served):
     page = opened("view_video.py", id="4711")
-    assert page.error[0].value.replace("\\", "") == "no video of this library has the id 4711"
+    assert page.error[0].value.replace("\\", "").startswith("no video with the id 4711")
 
 
 def test_a_summary_about_a_question_is_made_and_shown(served):
@@ -232,6 +232,14 @@ def test_a_video_that_is_gone_keeps_its_pictures(served):
         assert not page.error
         page = press(opened(), f"hit-s{video.id}")
     assert "is gone since it was indexed" in page.error[0].value.replace("\\", "")
+
+
+def test_a_picture_that_is_lost_is_one_line(served):
+    video = served.video("lawn.mkv")
+    served.thumbnail(video, 0).unlink()
+    page = opened("view_video.py", id=str(video.id))
+    assert "00000.jpg: this picture of lawn.mkv is gone" in page.error[0].value.replace("\\", "")
+    assert page.get("video")
 
 
 def test_the_library_says_what_is_searchable_and_why_the_rest_is_not(served):

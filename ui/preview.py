@@ -19,36 +19,43 @@ from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip
 from vidsift.media.probe import probe
-from vidsift.types import Span, Summary, VideoRecord
+from vidsift.types import Moment, Span, Summary, VideoRecord
 
-__all__ = ["known_files", "moment_clip", "part_clip", "summary_files", "widened"]
+__all__ = ["PART_SECONDS", "known_files", "moment_clip", "part_clip", "summary_files", "widened"]
 
-MIN_MOMENT_SECONDS = 4.0
 PART_SECONDS = 30.0
+_MIN_MOMENT_SECONDS = 4.0
+_MAX_MOMENT_SECONDS = 60.0
 _MAX_MOMENTS = 200
 _MAX_SUMMARIES = 100
 _PLAYER_HEIGHT = 540
 
 
-def widened(span: Span, duration_seconds: float) -> Span:
-    """The span, made at least 4 s long about its middle, within the video."""
-    lacking = MIN_MOMENT_SECONDS - span.duration
+def widened(span: Span, peak_seconds: float, duration_seconds: float) -> Span:
+    """What is played of a moment: at least 4 s where the video has them, at most 60 s.
+
+    A short moment grows about its middle; of a long one the minute about its peak is taken.
+    """
+    if span.duration > _MAX_MOMENT_SECONDS:
+        start = max(span.start, peak_seconds - _MAX_MOMENT_SECONDS / 2)
+        start = min(start, span.end - _MAX_MOMENT_SECONDS)
+        return Span(start, start + _MAX_MOMENT_SECONDS)
+    lacking = _MIN_MOMENT_SECONDS - span.duration
     if lacking <= 0:
         return span
-    length = min(MIN_MOMENT_SECONDS, max(duration_seconds, span.duration))
-    start = min(max(0.0, span.start - lacking / 2), max(0.0, duration_seconds - length))
-    start = min(start, span.start)
-    return Span(start, max(span.end, start + length))
+    start = max(0.0, span.start - lacking / 2)
+    end = min(max(duration_seconds, span.end), start + _MIN_MOMENT_SECONDS)
+    return Span(max(0.0, min(span.start, end - _MIN_MOMENT_SECONDS)), max(span.end, end))
 
 
-def moment_clip(library: Library, video: VideoRecord, span: Span) -> Path:
-    """An mp4 of the moment, at least 4 s long where the video is.
+def moment_clip(library: Library, video: VideoRecord, moment: Moment) -> Path:
+    """An mp4 of the moment; see `widened` for how much of it.
 
     Raises:
         MediaError: the video is gone, or cannot be cut there.
         StorageError: the library's folder cannot be written.
     """
-    return _clip(library, video, widened(span, video.duration_seconds))
+    return _clip(library, video, widened(moment.span, moment.peak_seconds, video.duration_seconds))
 
 
 def part_clip(library: Library, video: VideoRecord, start_seconds: float) -> Path:

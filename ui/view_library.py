@@ -128,7 +128,8 @@ def _report(report: IndexReport) -> None:
 
 
 def _table(videos: list[VideoRecord]) -> None:
-    kinds = {"All": videos}
+    # What needs a person's eye comes first.
+    kinds = {"All": sorted(videos, key=lambda video: video.status == "searchable")}
     kinds |= {
         words.capitalize(): [video for video in videos if video.status == status]
         for status, words in _STATES.items()

@@ -84,13 +84,13 @@ def _card(library: Library, result: SearchResult, rank: int) -> None:
         _play_moment(library, result)
 
 
-@st.dialog("Moment", width="large")
+@st.dialog("Moment", width="medium")
 def _play_moment(library: Library, result: SearchResult) -> None:
     moment = result.moment
     elements.line(result.video.name, "name", tooltip=result.video)
     with elements.errors_shown():
         with st.spinner("Cutting the moment ..."):
-            clip = preview.moment_clip(library, library.video(moment.video_id), moment.span)
+            clip = preview.moment_clip(library, library.video(moment.video_id), moment)
         elements.play(clip, autoplay=True)
     elements.line(
         f"{clock(moment.span.start)} - {clock(moment.span.end)}, best at"

@@ -101,7 +101,7 @@ def _card(library: Library, video: VideoRecord) -> None:
         _play_summary(library, video)
 
 
-@st.dialog("Summary", width="large")
+@st.dialog("Summary", width="medium")
 def _play_summary(library: Library, video: VideoRecord) -> None:
     elements.line(video.path.name, "name", tooltip=video.path)
     with elements.errors_shown():

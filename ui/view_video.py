@@ -52,7 +52,9 @@ def _picked(videos: list[VideoRecord]) -> VideoRecord:
     elif wanted and "id" in st.query_params:
         del st.query_params["id"]
         with elements.errors_shown():
-            raise VideoNotFoundError(f"no video of this library has the id {wanted}")
+            raise VideoNotFoundError(f"no video with the id {wanted} can be shown; pick one here")
+    if st.session_state.get("video-box") not in by_id:
+        st.session_state.pop("video-box", None)
     names = Counter(video.path.name for video in videos)
 
     def label(video_id: int) -> str:
@@ -149,7 +151,10 @@ def _shot_strip(library: Library, video: VideoRecord, shots: list[Shot], start: 
     pictures: dict[int, ClipRecord] = {}
     for record in library.catalog.clips_of_video(video.id):
         pictures.setdefault(record.clip.shot, record)
-    numbers = sorted(pictures)
+    # Between two looks at the catalog the video may have been indexed anew.
+    numbers = sorted(number for number in pictures if number < len(shots))
+    if not numbers:
+        return
     playing = max((n for n in numbers if shots[n].span.start <= start + 1e-6), default=numbers[0])
     pages = -(-len(numbers) // _SHOTS_A_ROW)
     page = 1
