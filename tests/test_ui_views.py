@@ -150,6 +150,11 @@ def test_a_search_can_be_shared_by_its_address(served):
     page = opened("view_search.py", q="green")
     assert page.text_input(key="search-box").value == "green"
     assert "lawn.mkv" in texts(page)
+    page.text_input(key="search-box").set_value("magenta")
+    page.button[0].click().run()
+    assert page.query_params["q"] == "magenta"
+    assert page.text_input(key="search-box").value == "magenta"
+    assert next(text for text in texts(page) if text.endswith((".mp4", ".mkv"))) == HOSTILE
 
 
 @pytest.mark.parametrize(

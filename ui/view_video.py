@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import streamlit as st
@@ -85,7 +84,7 @@ def _start(video: VideoRecord) -> float:
     except ValueError:
         return 0.0
     last = max(0.0, video.duration_seconds - 1)
-    return min(max(0.0, seconds), last) if math.isfinite(seconds) else 0.0
+    return min(max(0.0, seconds), last)  # in this order, which makes 0 of what is no number
 
 
 def _go(seconds: float) -> None:
