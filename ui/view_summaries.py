@@ -92,7 +92,8 @@ def _card(library: Library, video: VideoRecord) -> None:
         with left:
             elements.caption(
                 video.path.name,
-                f"{away}{elements.time_words(video.duration_seconds)} · {video.num_clips} clips",
+                f"{away}{elements.time_words(video.duration_seconds)}"
+                f" · {video.width} x {video.height}",
                 tooltip=video.path,
             )
         if right.button("Open", key=f"open-{video.id}", width="stretch"):
