@@ -304,3 +304,30 @@ def test_names_of_files_are_never_markup(served):
     with gone(video.path):
         page = press(opened(), f"hit-s{video.id}")
     assert r"\<b\>\[x\]\(http\:evil\)" in page.error[0].value
+
+
+@pytest.mark.slow
+def test_a_large_library_and_a_video_of_many_shots_are_paged(
+    own_workspace, colour_library, make_film, tmp_path
+):
+    film = make_film(tmp_path / "many" / "v00.mp4", [("red", 1.0), ("blue", 1.0)] * 6)
+    for number in range(1, 26):
+        shutil.copy(film, film.with_name(f"v{number:02}.mp4"))
+        with film.with_name(f"v{number:02}.mp4").open("ab") as copy:
+            copy.write(bytes(number))  # another content, for all that ffmpeg cares the same
+    index_videos(colour_library, [film.parent])
+    page = opened()
+    page.segmented_control(key="summaries-order").set_value("Name").run()
+    assert len(page.image) == 24
+    page.pagination(key="summaries-page").set_value(2).run()
+    assert [text for text in texts(page) if text.endswith(".mp4")] == ["v24.mp4", "v25.mp4"]
+    page.text_input(key="summaries-filter").set_value("v0").run()
+    assert len(page.image) == 10
+
+    video = colour_library.video("v03.mp4")
+    page = opened("view_video.py", id=str(video.id), t="10.5")
+    shown = [label for label in labels(page) if label.startswith("0:")]
+    assert shown == ["0:08.0", "0:09.0", "0:10.0", "0:11.0"]
+    page.pagination(key=f"shots-of-{video.id}").set_value(1).run()
+    assert next(label for label in labels(page) if label.startswith("0:")) == "0:00.0"
+    own_workspace.library().close()
