@@ -1,6 +1,6 @@
 """Quality on captioned videos: does a question find its video, and the moment in it?
 
-    python benchmarks/quality_videos.py DATA_FOLDER [--library DIR]
+    python -m benchmarks.quality_videos DATA_FOLDER [--library DIR]
 
 DATA_FOLDER holds `videos.json` and `videos/`: a list of {"file", "queries": [..], "dup_group"?,
 "moments"?: [{"start", "end", "query"}]}. Prints R@1/5/10 (a video counts once, members of one
@@ -77,11 +77,11 @@ def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> N
             scores.append(best.tiou(span))
             whole.append(Span(0.0, video.duration_seconds).tiou(span))
             length = min(best.duration, video.duration_seconds)
-            starts = random.uniform(0, max(video.duration_seconds - length, 1e-6), 50)
-            baseline.append(np.mean([Span(s, s + length).tiou(span) for s in map(float, starts)]))
+            starts = random.uniform(0, max(video.duration_seconds - length, 1e-6), 50).tolist()
+            baseline.append(np.mean([Span(s, s + length).tiou(span) for s in starts]))
     found = np.array(scores)
     print(f"moments inside the right video, n = {len(found)}")
-    print(f"  mean tIoU   {found.mean():.3f}   random span of that length {np.mean(baseline):.3f}"
+    print(f"  mean tIoU   {found.mean():.3f}   random span {np.mean(baseline):.3f}"
           f"   whole video {np.mean(whole):.3f}")  # fmt: skip
     print(f"  tIoU >= 0.5 {np.mean(found >= 0.5):.3f}   whole video"
           f" {np.mean(np.array(whole) >= 0.5):.3f}")  # fmt: skip
@@ -103,8 +103,8 @@ def candidate_recall(library: Library, entries: list[dict[str, Any]], most: int)
             ids = {record.id for record in found}
             held.append(np.mean([clip.record.id in ids for clip in exact]))
     vectors = library.catalog.num_vectors()
-    print(f"exact top 10 among {most} candidates of {vectors} vectors of {len(records)} clips,"
-          f" {len(held)} questions: {np.mean(held):.4f}   chance {min(1, most / vectors):.4f}")  # fmt: skip
+    print(f"exact top 10 among {most} candidates ({vectors} vectors, {len(records)} clips,"
+          f" n = {len(held)}): {np.mean(held):.4f}   chance {min(1, most / vectors):.4f}")  # fmt: skip
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under
@@ -76,7 +78,10 @@ def index_videos(
         run = library.catalog.start_run()
         try:
             sweep(library)
-            _Run(library, report, retry, on_progress).index(files, known, roots)
+            # Several videos and the encoder fill the cores already; BLAS threads on top of them
+            # would only wait for one another.
+            with threadpool_limits(1, user_api="blas"):
+                _Run(library, report, retry, on_progress).index(files, known, roots)
         finally:
             report.seconds = time.monotonic() - began
             library.catalog.finish_run(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from vidsift.store.vectors import VectorIndex
-
 from vidsift.store.catalog import Catalog
+from vidsift.store.vectors import VectorIndex
 from vidsift.types import ClipRecord, TextQuery
 
 __all__ = ["find_candidates"]

@@ -13,7 +13,7 @@ from vidsift.types import ClipRecord, Moment, RankedClip, Span
 __all__ = ["find_moments", "group_by_video", "suppress"]
 
 _LEVEL = 0.35  # of the way from the question's background to the peak
-_SMOOTH = 3  # sampled frames of the median filter over the curve that a moment is cut from
+_SMOOTH = 3  # sampled frames of the median filter over the curve
 _SAME_MOMENT = 0.3  # tIoU from which two moments of one video are the same
 
 
@@ -21,10 +21,10 @@ def find_moments(ranked: Sequence[RankedClip]) -> list[Moment]:
     """One moment for each peak of each video's curve of frame similarities, best first.
 
     The candidates of a video that touch in time form one curve, median-filtered over three frames.
-    Around the best frame of each clip the moment reaches as far as the curve stays above a level: a third
-    of the way from the question's background (the median over all candidates' frames) to that
-    frame. A frame counts for the time from its presentation to the next sampled frame's. The score
-    is that of the moment's best clip. Overlapping moments are folded by `suppress`.
+    Around the best frame of each clip the moment reaches as far as the curve stays above a level:
+    a third of the way from the question's background (the median over all candidates' frames) to
+    that frame. A frame counts for the time from its presentation to the next sampled frame's. The
+    score is that of the moment's best clip. Overlapping moments are folded by `suppress`.
     """
     if not ranked:
         return []

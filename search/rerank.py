@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from vidsift.models.attention import Pooler, pad_clips
 from vidsift.store.features import FeatureStore
-
 from vidsift.types import ClipRecord, RankedClip, TextQuery
 
 __all__ = ["rerank"]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from PIL import Image, ImageDraw, ImageFont
-from vidsift.media.cut import render_segments
 
 from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
+from vidsift.media.cut import render_segments
 from vidsift.media.probe import probe
 from vidsift.times import clock
 from vidsift.types import Span, Summary, VideoRecord
