@@ -103,8 +103,9 @@ def candidate_recall(library: Library, entries: list[dict[str, Any]], most: int)
             ids = {record.id for record in found}
             held.append(np.mean([clip.record.id in ids for clip in exact]))
     vectors = library.catalog.num_vectors()
+    chance = min(1.0, most / vectors)
     print(f"exact top 10 among {most} candidates ({vectors} vectors, {len(records)} clips,"
-          f" n = {len(held)}): {np.mean(held):.4f}   chance {min(1, most / vectors):.4f}")  # fmt: skip
+          f" n = {len(held)}): {np.mean(held):.4f}  chance {chance:.3f}")  # fmt: skip
 
 
 def main() -> None:

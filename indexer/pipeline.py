@@ -170,11 +170,14 @@ class _Run:
         return True
 
     def _is_whole(self, video: VideoRecord) -> bool:
-        """Whether the video's features are there; one that lost them is indexed anew."""
+        """Whether the video's files are all there; one that lost some is indexed anew."""
+        library = self._library
         try:
-            return len(self._library.features.open(video.feature_file)) == video.num_frames
-        except DamagedLibraryError:
+            features = library.features.open(video.feature_file)
+            pictures = sum(1 for _ in library.pictures(video).iterdir())
+        except (DamagedLibraryError, OSError):
             return False
+        return len(features) == video.num_frames and pictures == video.num_clips + 1
 
     def _values(
         self, work: list[Path], known: dict[Path, VideoRecord]

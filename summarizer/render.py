@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
-from vidsift.errors import MediaError, StorageError
+from vidsift.errors import DamagedLibraryError, MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import render_segments
 from vidsift.media.probe import probe
@@ -22,7 +24,7 @@ from vidsift.types import Span, Summary, VideoRecord
 __all__ = ["SummaryFiles", "render_skim", "storyboard", "summary_json", "write_summary"]
 
 _CELL = (320, 180)
-_COLUMNS = 4
+_MOST_CELLS = 30
 _CAPTION = 26
 _MARGIN = 8
 
@@ -71,7 +73,7 @@ def write_summary(
         StorageError: `out` cannot be written.
         MediaError: the video is gone, or ffmpeg cannot render it.
     """
-    name = record.path.stem + (".about" if summary.query else ".summary")
+    name = summary_name(record, summary)
     files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.png", out / f"{name}.json")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -82,6 +84,12 @@ def write_summary(
     except OSError as error:
         raise StorageError(f"{out}: cannot be written: {error.strerror}") from error
     return files
+
+
+def summary_name(record: VideoRecord, summary: Summary) -> str:
+    """A file name without suffix: the video's, and `summary` or the words of the question."""
+    about = re.sub(r"\W+", "-", summary.query.lower()).strip("-")[:60]
+    return f"{record.path.stem}.{about or 'summary'}"
 
 
 def render_skim(
@@ -113,33 +121,46 @@ def render_skim(
 
 
 def storyboard(library: Library, record: VideoRecord, summary: Summary) -> bytes:
-    """The summary at a glance, as PNG: a picture of each segment with its times."""
+    """The summary at a glance, as PNG: a picture of each segment with its times.
+
+    Raises:
+        DamagedLibraryError: a thumbnail is not there.
+    """
     clips = library.catalog.clips_of_video(record.id)
     pictures = []
     for segment in summary.segments:
         best = max(clips, key=lambda clip, span=segment.span: clip.clip.span.overlap(span))  # type: ignore[misc]
         pictures.append(library.thumbnail(record, best.ordinal))
-    return draw_storyboard(
-        [picture.read_bytes() for picture in pictures],
-        [segment.span for segment in summary.segments],
-        "PNG",
-    )
+    try:
+        thumbnails = [picture.read_bytes() for picture in pictures]
+    except OSError as error:
+        raise DamagedLibraryError(
+            f"{error.filename}: a thumbnail cannot be read: {error.strerror};"
+            f" run `vidsift index` on the folder of {record.path.name} to make it again"
+        ) from error
+    return draw_storyboard(thumbnails, [segment.span for segment in summary.segments], "PNG")
 
 
 def draw_storyboard(
     pictures: Sequence[bytes], spans: Sequence[Span], form: Literal["JPEG", "PNG"] = "JPEG"
 ) -> bytes:
-    """A sheet of pictures (JPEG bytes), four a row, each with its span written below."""
-    columns = min(_COLUMNS, len(pictures))
-    rows = -(-len(pictures) // _COLUMNS)
+    """A sheet of pictures (JPEG bytes), about square, each with its span written below.
+
+    Of more than 30 pictures an even choice is drawn.
+    """
+    if len(pictures) > _MOST_CELLS:
+        picks = [i * len(pictures) // _MOST_CELLS for i in range(_MOST_CELLS)]
+        pictures, spans = [pictures[i] for i in picks], [spans[i] for i in picks]
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = -(-len(pictures) // columns)
     width = columns * (_CELL[0] + _MARGIN) + _MARGIN
     height = rows * (_CELL[1] + _CAPTION + _MARGIN) + _MARGIN
     sheet = Image.new("RGB", (width, height), (24, 26, 30))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=15)
     for place, (picture, span) in enumerate(zip(pictures, spans, strict=True)):
-        x = _MARGIN + (place % _COLUMNS) * (_CELL[0] + _MARGIN)
-        y = _MARGIN + (place // _COLUMNS) * (_CELL[1] + _CAPTION + _MARGIN)
+        x = _MARGIN + (place % columns) * (_CELL[0] + _MARGIN)
+        y = _MARGIN + (place // columns) * (_CELL[1] + _CAPTION + _MARGIN)
         image = Image.open(io.BytesIO(picture)).convert("RGB")
         image.thumbnail(_CELL)
         left, top = x + (_CELL[0] - image.width) // 2, y + (_CELL[1] - image.height) // 2

@@ -184,6 +184,14 @@ def test_a_video_that_lost_its_features_says_so_and_is_indexed_anew(colour_libra
     assert found(colour_library, "red")[0] == "flag.mp4"
 
 
+def test_a_video_that_lost_a_thumbnail_is_indexed_anew(colour_library, videos):
+    index_videos(colour_library, [videos])
+    colour_library.thumbnail(colour_library.video("flag.mp4"), 0).unlink()
+    report = index_videos(colour_library, [videos])
+    assert [path.name for path in report.indexed] == ["flag.mp4"]
+    assert colour_library.thumbnail(colour_library.video("flag.mp4"), 0).is_file()
+
+
 def test_readers_see_what_another_process_indexes(
     colour_library, colour_encoder, videos, make_film
 ):

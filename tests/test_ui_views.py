@@ -243,7 +243,7 @@ def test_a_picture_that_is_lost_is_one_line(served):
     video = served.video("lawn.mkv")
     served.thumbnail(video, 0).unlink()
     page = opened("view_video.py", id=str(video.id))
-    assert "00000.jpg: this picture of lawn.mkv is gone" in page.error[0].value.replace("\\", "")
+    assert "00000.jpg: a thumbnail cannot be read" in page.error[0].value.replace("\\", "")
     assert page.get("video")
 
 

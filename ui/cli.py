@@ -352,8 +352,11 @@ def ui(
     command += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
     command += ["--server.headless=true", "--client.toolbarMode=viewer"]
     err.print(f"vidsift: the page is at http://127.0.0.1:{port} (Ctrl-C ends it)")
-    code = subprocess.call(command, env=os.environ | {"VIDSIFT_LIBRARY": str(root)})
-    raise typer.Exit(code)
+    environment = os.environ | {"VIDSIFT_LIBRARY": str(root)}
+    if os.name == "posix":
+        # In place of this process, so that a signal to it ends the page.
+        os.execve(sys.executable, command, environment)  # noqa: S606
+    raise typer.Exit(subprocess.call(command, env=environment))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rich.progress import (
 
 from indexer import IndexProgress, IndexReport, index_videos
 from summarizer import SummaryFiles, summarize, write_summary
+from ui.preview import summary_files
 from vidsift.library import Library
 from vidsift.types import Summary, VideoRecord
 
@@ -58,16 +59,16 @@ def index_with_progress(
 def write_with_progress(
     library: Library, record: VideoRecord, summary: Summary, out: Path | None, console: Console
 ) -> SummaryFiles:
-    """Render and write one summary with a bar."""
+    """Render and write one summary with a bar; without `out`, into the library's cache."""
     with _bar(console) as bar:
         task = bar.add_task("rendering", total=1.0, note=record.path.name)
-        return write_summary(
-            library,
-            record,
-            summary,
-            out or library.skims,
-            progress=lambda share: bar.update(task, completed=share),
-        )
+
+        def show(share: float) -> None:
+            bar.update(task, completed=share)
+
+        if out is None:
+            return summary_files(library, record, summary, show)
+        return write_summary(library, record, summary, out, progress=show)
 
 
 def render_with_progress(library: Library, paths: Sequence[Path], console: Console) -> None:

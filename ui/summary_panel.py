@@ -11,7 +11,6 @@ from summarizer import SummaryFiles, summarize
 from summarizer.render import storyboard
 from summarizer.summary import budget_for
 from ui import elements, preview, session
-from vidsift.errors import DamagedLibraryError
 from vidsift.library import Library
 from vidsift.types import Summary, VideoRecord
 
@@ -112,7 +111,7 @@ def show(library: Library, video: VideoRecord, summary: Summary, there: bool) ->
         if files is not None:
             _downloads(files)
     with right:
-        st.image(_storyboard(library, video, summary))
+        st.image(storyboard(library, video, summary))
         with st.expander("Segments"):
             st.dataframe(
                 [
@@ -126,16 +125,6 @@ def show(library: Library, video: VideoRecord, summary: Summary, there: bool) ->
                 ],
                 hide_index=True,
             )
-
-
-def _storyboard(library: Library, video: VideoRecord, summary: Summary) -> bytes:
-    try:
-        return storyboard(library, video, summary)
-    except OSError as error:
-        raise DamagedLibraryError(
-            f"{error.filename}: this picture of {video.path.name} is gone; run `vidsift repair`,"
-            " then index the video's folder again"
-        ) from error
 
 
 def _pick(library: Library, video: VideoRecord, summary: Summary) -> None:
