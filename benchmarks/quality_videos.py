@@ -71,9 +71,8 @@ def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> N
         for truth in entry["moments"]:
             span = Span(float(truth["start"]), float(truth["end"]))
             query = encode_query(truth["query"], library.encoder)
-            files = {video.id: video.feature_file}
-            ranked = rerank(query, records, files, library.features, library.pooler)
-            best = find_moments(ranked)[0].span
+            ranked = rerank(query, records, library.features, library.pooler)
+            best = next(find_moments(ranked)).span
             scores.append(best.tiou(span))
             whole.append(Span(0.0, video.duration_seconds).tiou(span))
             length = min(best.duration, video.duration_seconds)
@@ -90,15 +89,13 @@ def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> N
 def candidate_recall(library: Library, entries: list[dict[str, Any]], most: int) -> None:
     """How much of the exact query-conditioned top 10 clips is among the candidates."""
     records: list[ClipRecord] = []
-    files = {}
     for video in library.catalog.videos("searchable"):
-        files[video.id] = video.feature_file
         records += library.catalog.clips_of_video(video.id)
     held = []
     for entry in entries:
         for text in entry["queries"]:
             query = encode_query(text, library.encoder)
-            exact = rerank(query, records, files, library.features, library.pooler)[:10]
+            exact = rerank(query, records, library.features, library.pooler)[:10]
             found = find_candidates(query, library.index(), library.catalog, most)
             ids = {record.id for record in found}
             held.append(np.mean([clip.record.id in ids for clip in exact]))

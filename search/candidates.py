@@ -17,9 +17,8 @@ def find_candidates(
     A clip stands in the index under several vectors, so fewer than `most` clips may come back.
     """
     _, ids = index.search(query.vector[None, :], most)
-    found = [int(vector_id) for vector_id in ids[0] if vector_id >= 0]
-    clip_of = catalog.clip_ids_of_vectors(found)
-    # dict.fromkeys: each clip once, in the order of its best vector.
-    clip_ids = list(dict.fromkeys(clip_of[vector] for vector in found if vector in clip_of))
-    records = catalog.clips(clip_ids)
-    return [records[clip] for clip in clip_ids if clip in records]
+    nearest = [int(vector_id) for vector_id in ids[0] if vector_id >= 0]
+    clip_of = catalog.clips_of_vectors(nearest)
+    # Each clip once, in the order of its best vector.
+    once = {clip_of[vector].id: clip_of[vector] for vector in nearest if vector in clip_of}
+    return list(once.values())

@@ -39,16 +39,10 @@ class SearchEngine:
         records = find_candidates(
             query, library.index(), library.catalog, max(settings.candidates, k)
         )
-        videos = library.catalog.videos_by_id({record.video_id for record in records})
-        ranked = rerank(
-            query,
-            records,
-            {video.id: video.feature_file for video in videos.values()},
-            library.features,
-            library.pooler,
-        )
-        ordinals = {clip.record.id: clip.record.ordinal for clip in ranked}
+        ranked = rerank(query, records, library.features, library.pooler)
         best = group_by_video(find_moments(ranked), settings.moments_per_video, k)
+        videos = library.catalog.videos_by_id({moment.video_id for moment in best})
+        ordinals = {record.id: record.ordinal for record in records}
         return [
             SearchResult(
                 moment=moment,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,68 +13,81 @@ from vidsift.types import ClipRecord, Moment, RankedClip, Span
 __all__ = ["find_moments", "group_by_video", "suppress"]
 
 _LEVEL = 0.35  # of the way from the question's background to the peak
-_SMOOTH = 3  # sampled frames of the median filter over the curve
 _SAME_MOMENT = 0.3  # tIoU from which two moments of one video are the same
 
 
-def find_moments(ranked: Sequence[RankedClip]) -> list[Moment]:
+def find_moments(ranked: Sequence[RankedClip]) -> Iterator[Moment]:
     """One moment for each peak of each video's curve of frame similarities, best first.
 
     The candidates of a video that touch in time form one curve, median-filtered over three frames.
     Around the best frame of each clip the moment reaches as far as the curve stays above a level:
     a third of the way from the question's background (the median over all candidates' frames) to
     that frame. A frame counts for the time from its presentation to the next sampled frame's. The
-    score is that of the moment's best clip. Overlapping moments are folded by `suppress`.
+    score is that of the moment's best clip. Of moments that overlap the best stays (`suppress`).
+
+    Takes clips best first. Moments are found as they are asked for.
     """
     if not ranked:
-        return []
+        return
     background = float(np.median(np.concatenate([clip.similarities for clip in ranked])))
-    found = []
-    for run in _runs(ranked):
-        curve = _smooth(np.concatenate([clip.similarities for clip in run]))
-        starts, ends = _frame_spans([clip.record for clip in run])
-        first = 0
-        for clip in run:
-            peak = first + int(np.argmax(clip.similarities))
-            first += len(clip.similarities)
-            level = background + _LEVEL * (float(curve[peak]) - background)
-            low = high = peak
-            while low > 0 and curve[low - 1] >= level:
-                low -= 1
-            while high + 1 < len(curve) and curve[high + 1] >= level:
-                high += 1
-            found.append(
-                Moment(
-                    video_id=clip.record.video_id,
-                    clip_id=clip.record.id,
-                    span=Span(float(starts[low]), float(ends[high])),
-                    peak_seconds=float(starts[peak]),
-                    score=clip.score,
-                )
-            )
-    return suppress(found)
+    place = {(clip.record.video_id, clip.record.ordinal): clip for clip in ranked}
+    curves: dict[int, _Curve] = {}  # by clip
+
+    def moment_of(clip: RankedClip) -> Moment:
+        if clip.record.id not in curves:
+            run = _run_of(clip, place)
+            curve = _Curve(run)
+            curves.update((other.record.id, curve) for other in run)
+        return curves[clip.record.id].moment(clip, background)
+
+    yield from suppress(moment_of(clip) for clip in ranked)
+
+
+def _run_of(clip: RankedClip, place: dict[tuple[int, int], RankedClip]) -> list[RankedClip]:
+    """The clips of one video that touch this one in time, directly or through others."""
+    video, first = clip.record.video_id, clip.record.ordinal
+    last = first
+    while (video, first - 1) in place:
+        first -= 1
+    while (video, last + 1) in place:
+        last += 1
+    return [place[video, ordinal] for ordinal in range(first, last + 1)]
+
+
+class _Curve:
+    """Similarities over the frames of clips that touch, and the time each frame stands for."""
+
+    def __init__(self, run: list[RankedClip]) -> None:
+        self._values = _smooth(np.concatenate([clip.similarities for clip in run]))
+        self._starts, self._ends = _frame_spans([clip.record for clip in run])
+        lengths = [len(clip.similarities) for clip in run]
+        offsets = np.cumsum([0, *lengths]).tolist()
+        self._offsets = {clip.record.id: offset for clip, offset in zip(run, offsets, strict=False)}
+
+    def moment(self, clip: RankedClip, background: float) -> Moment:
+        peak = self._offsets[clip.record.id] + int(np.argmax(clip.similarities))
+        level = background + _LEVEL * (float(self._values[peak]) - background)
+        below = np.flatnonzero(self._values < level)
+        after = int(np.searchsorted(below, peak))
+        low = int(below[after - 1]) + 1 if after > 0 else 0
+        at_peak = after < len(below) and int(below[after]) == peak
+        after += at_peak  # the filter may put the peak itself below the level
+        high = int(below[after]) - 1 if after < len(below) else len(self._values) - 1
+        low, high = min(low, peak), max(high, peak)
+        return Moment(
+            video_id=clip.record.video_id,
+            clip_id=clip.record.id,
+            span=Span(float(self._starts[low]), float(self._ends[high])),
+            peak_seconds=float(self._starts[peak]),
+            score=clip.score,
+        )
 
 
 def _smooth(curve: Float32[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
-    # The median, not the mean: it takes out single odd frames and leaves edges where they are.
-    padded = np.pad(curve, _SMOOTH // 2, mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _SMOOTH)
-    return np.asarray(np.median(windows, axis=1), dtype=np.float32)
-
-
-def _runs(ranked: Sequence[RankedClip]) -> Iterable[list[RankedClip]]:
-    """The clips in groups that lie in one video and touch in time, in time order."""
-    ordered = sorted(ranked, key=lambda clip: (clip.record.video_id, clip.record.ordinal))
-    run: list[RankedClip] = []
-    for clip in ordered:
-        if run and (
-            run[-1].record.video_id != clip.record.video_id
-            or run[-1].record.ordinal + 1 != clip.record.ordinal
-        ):
-            yield run
-            run = []
-        run.append(clip)
-    yield run
+    # The median of three, not the mean: it takes out single odd frames and leaves edges alone.
+    before, after = np.r_[curve[:1], curve[:-1]], np.r_[curve[1:], curve[-1:]]
+    low, high = np.minimum(before, after), np.maximum(before, after)
+    return np.asarray(np.clip(curve, low, high), dtype=np.float32)
 
 
 def _frame_spans(records: Sequence[ClipRecord]) -> tuple[np.ndarray, np.ndarray]:
@@ -88,25 +101,24 @@ def _frame_spans(records: Sequence[ClipRecord]) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(starts), np.concatenate(ends)
 
 
-def suppress(moments: Iterable[Moment], tiou: float = _SAME_MOMENT) -> list[Moment]:
-    """Temporal non-maximum suppression: of moments of one video that overlap, the best stays.
+def suppress(moments: Iterable[Moment], tiou: float = _SAME_MOMENT) -> Iterator[Moment]:
+    """Temporal non-maximum suppression: of moments of one video that overlap, the first stays.
 
-    Best first; ties keep the order given.
+    Takes moments best first and passes on, one by one, those that stay.
     """
-    kept: list[Moment] = []
-    by_video: dict[int, list[Moment]] = defaultdict(list)
-    for moment in sorted(moments, key=lambda moment: -moment.score):
-        rivals = by_video[moment.video_id]
+    kept: dict[int, list[Moment]] = defaultdict(list)
+    for moment in moments:
+        rivals = kept[moment.video_id]
         if all(moment.span.tiou(rival.span) < tiou for rival in rivals):
             rivals.append(moment)
-            kept.append(moment)
-    return kept
+            yield moment
 
 
-def group_by_video(moments: Sequence[Moment], most_per_video: int, k: int) -> list[Moment]:
+def group_by_video(moments: Iterable[Moment], most_per_video: int, k: int) -> list[Moment]:
     """The best `k`, with at most `most_per_video` of one video while other videos have moments.
 
-    What a video has beyond its share fills the places that are left at the end.
+    Takes moments best first and no more than it needs. What a video has beyond its share fills
+    the places that are left at the end.
     """
     taken: dict[int, int] = defaultdict(int)
     first: list[Moment] = []
@@ -114,4 +126,6 @@ def group_by_video(moments: Sequence[Moment], most_per_video: int, k: int) -> li
     for moment in moments:
         taken[moment.video_id] += 1
         (first if taken[moment.video_id] <= most_per_video else later).append(moment)
+        if len(first) == k:
+            break
     return (first + later)[:k]

@@ -16,11 +16,10 @@ __all__ = ["rerank"]
 def rerank(
     query: TextQuery,
     records: Sequence[ClipRecord],
-    files: dict[int, str],
     features: FeatureStore,
     pooler: Pooler,
 ) -> list[RankedClip]:
-    """Score clips by query-conditioned pooling, best first; `files` names each video's features.
+    """Score clips by query-conditioned pooling, best first.
 
     The score is q . v with v the attention-weighted mean of the clip's unit frames, so that it is
     the weighted mean of the frames' cosines, in [-1, 1].
@@ -30,7 +29,7 @@ def rerank(
     dimension = len(query.vector)
     clips = [
         features.read(
-            files[record.video_id], record.clip.first_frame, record.clip.num_frames, dimension
+            record.feature_file, record.clip.first_frame, record.clip.num_frames, dimension
         )
         for record in records
     ]

@@ -130,8 +130,9 @@ def test_video_comes_back_as_it_was_committed(catalog: Catalog) -> None:
     ((ids, vectors),) = catalog.iter_vectors()
     wanted = np.concatenate([each.vectors for each in given_video.vectors])
     np.testing.assert_array_equal(vectors, wanted.astype(np.float16).astype(np.float32))
-    clip_of = catalog.clip_ids_of_vectors(ids)
-    assert [clip_of[int(i)] for i in ids] == [clip.id for clip in clips for _ in range(2)]
+    clip_of = catalog.clips_of_vectors(ids)
+    assert [clip_of[int(i)].id for i in ids] == [clip.id for clip in clips for _ in range(2)]
+    assert [clip_of[int(i)].clip for i in ids[::2]] == list(given_video.clips)
 
 
 def test_stamp_is_kept_and_guarded(catalog: Catalog, url: str) -> None:
@@ -204,8 +205,8 @@ def test_missing_videos_are_kept_but_not_searchable(catalog: Catalog) -> None:
     catalog.mark_missing([gone])
     assert catalog.generation().deletions == before.deletions + 1
     assert [record.id for record in catalog.videos("missing")] == [gone]
-    found = catalog.clip_ids_of_vectors(everything)
-    assert {clip.video_id for clip in catalog.clips(found.values()).values()} == {here}
+    found = catalog.clips_of_vectors(everything)
+    assert {clip.video_id for clip in found.values()} == {here}
     assert len(catalog.vector_ids()) == catalog.num_vectors() == 6
     assert sum(len(ids) for ids, _ in catalog.iter_vectors(batch=4)) == 6
     assert set(catalog.generic_summaries()) == {here}
@@ -295,9 +296,10 @@ def test_escaped_text_round_trip(text: str) -> None:
 def test_thousands_of_ids_in_one_question(catalog: Catalog) -> None:
     _commit(catalog, "a.mp4", num_clips=1200)
     ids = catalog.vector_ids()
-    assert len(catalog.clip_ids_of_vectors(ids)) == 2400
-    assert len(catalog.clips(catalog.clip_ids_of_vectors(ids).values())) == 1200
-    assert catalog.clips([]) == catalog.clip_ids_of_vectors([-1]) == {}
+    found = catalog.clips_of_vectors(ids)
+    assert len(found) == 2400
+    assert len({clip.id for clip in found.values()}) == 1200
+    assert catalog.clips_of_vectors([]) == catalog.clips_of_vectors([-1]) == {}
     batches = list(catalog.iter_vectors(after_id=int(ids[99]), batch=1000))
     np.testing.assert_array_equal(np.concatenate([each for each, _ in batches]), ids[100:])
 
@@ -349,7 +351,7 @@ def test_readers_and_a_writer_at_once(catalog: Catalog) -> None:
     def read() -> None:
         while not done.is_set():
             ids = catalog.vector_ids()
-            if len(ids) % 6 or len(catalog.clip_ids_of_vectors(ids)) < len(ids):
+            if len(ids) % 6 or len(catalog.clips_of_vectors(ids)) < len(ids):
                 failures.append(f"{len(ids)} vectors")
 
     readers = [threading.Thread(target=read) for _ in range(2)]

@@ -294,6 +294,7 @@ class ClipRecord:
     ordinal: int
     clip: Clip
     pts_seconds: Float64[np.ndarray, "n"]
+    feature_file: str
 
 
 @dataclass(frozen=True, slots=True)

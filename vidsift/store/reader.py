@@ -40,16 +40,16 @@ _IN_LIST = 900
 
 _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
 _VIDEOS_BY_ID = sa.select(videos).where(videos.c.id.in_(_IDS))
-_CLIPS_BY_ID = sa.select(*records.CLIP_COLUMNS).where(clips.c.id.in_(_IDS))
 _CLIPS_OF_VIDEO = (
     sa.select(*records.CLIP_COLUMNS)
+    .select_from(clips.join(videos))
     .where(clips.c.video_id == sa.bindparam("video"))
     .order_by(clips.c.ordinal)
 )
 _SEARCHABLE_VECTORS = clip_vectors.join(clips).join(videos)
 _IS_SEARCHABLE = videos.c.status == "searchable"
-_CLIP_IDS = (
-    sa.select(clip_vectors.c.id, clip_vectors.c.clip_id)
+_CLIPS_OF_VECTORS = (
+    sa.select(clip_vectors.c.id, *records.CLIP_COLUMNS)
     .select_from(_SEARCHABLE_VECTORS)
     .where(clip_vectors.c.id.in_(_IDS), _IS_SEARCHABLE)
 )
@@ -202,23 +202,16 @@ class CatalogReader:
             rows = connection.execute(_CLIPS_OF_VIDEO, {"video": int(video_id)}).all()
         return [records.clip_record(row) for row in rows]
 
-    def clips(self, ids: Iterable[SupportsIndex]) -> dict[int, ClipRecord]:
-        """Clips by id; an id that no clip has is left out."""
-        found: dict[int, ClipRecord] = {}
-        with reading(self._engine) as connection:
-            for chunk in chunks(ids):
-                for row in connection.execute(_CLIPS_BY_ID, {"ids": chunk}).all():
-                    found[row[0]] = records.clip_record(row)
-        return found
-
-    def clip_ids_of_vectors(self, vector_ids: Iterable[SupportsIndex]) -> dict[int, int]:
+    def clips_of_vectors(self, vector_ids: Iterable[SupportsIndex]) -> dict[int, ClipRecord]:
         """The clip of each vector; a vector that is not of a searchable video is left out."""
-        found: dict[int, int] = {}
+        found: dict[int, ClipRecord] = {}
+        made: dict[int, ClipRecord] = {}  # a clip has several vectors
         with reading(self._engine) as connection:
             for chunk in chunks(vector_ids):
-                found.update(
-                    (row[0], row[1]) for row in connection.execute(_CLIP_IDS, {"ids": chunk})
-                )
+                for vector_id, *row in connection.execute(_CLIPS_OF_VECTORS, {"ids": chunk}).all():
+                    if row[0] not in made:
+                        made[row[0]] = records.clip_record(row)
+                    found[vector_id] = made[row[0]]
         return found
 
     def num_vectors(self) -> int:

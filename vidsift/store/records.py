@@ -74,14 +74,15 @@ CLIP_COLUMNS = (
     schema.clips.c.first_frame,
     schema.clips.c.num_frames,
     schema.clips.c.pts_seconds,
+    schema.videos.c.feature_file,
 )
 
 
 def clip_record(row: Any) -> ClipRecord:
     """A row of CLIP_COLUMNS as a value."""
-    clip_id, video_id, ordinal, shot, start, end, first_frame, num_frames, pts = row
+    clip_id, video_id, ordinal, shot, start, end, first_frame, num_frames, pts, file = row
     clip = Clip(Span(start, end), shot, first_frame, num_frames)
-    return ClipRecord(clip_id, video_id, ordinal, clip, np.frombuffer(pts, "<f8"))
+    return ClipRecord(clip_id, video_id, ordinal, clip, np.frombuffer(pts, "<f8"), file)
 
 
 def video_record(row: Any) -> VideoRecord:
