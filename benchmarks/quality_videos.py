@@ -120,7 +120,7 @@ def main() -> None:
                 print(f"not indexed: {path}: {reason}", file=sys.stderr)
             recall(library, entries)
             moments(library, entries)
-            for most in (50, 100, library.settings.candidates):
+            for most in (50, 100, 200):
                 candidate_recall(library, entries, most)
 
 

@@ -205,12 +205,14 @@ def _answer_json_of(engine: Any, text: str, results: list[SearchResult]) -> dict
     }
 
 
-def print_moments(text: str, results: list[SearchResult], library: Library) -> None:
+def print_moments(
+    text: str, results: list[SearchResult], library: Library, console: Console = out
+) -> None:
     """The moments found, as a table; without any, why there are none."""
     from vidsift.times import clock
 
     if not results:
-        out.print(f"nothing to search in {library.root}: index a folder first", markup=False)
+        console.print(f"nothing to search in {library.root}: index a folder first", markup=False)
         return
     table = Table("video", "start - end", "score", title=text, title_justify="left")
     for result in results:
@@ -220,7 +222,7 @@ def print_moments(text: str, results: list[SearchResult], library: Library) -> N
             f"{clock(span.start)} - {clock(span.end)}",
             f"{result.moment.score:.3f}",
         )
-    out.print(table)
+    console.print(table)
 
 
 @app.command()

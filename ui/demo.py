@@ -39,7 +39,7 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
         )
         engine = SearchEngine(library)
         for query in DEMO_QUERIES:
-            print_moments(query, engine.search(query, 3), library)
+            print_moments(query, engine.search(query, 3), library, out)
             out.print()
         for name, query in _SUMMARIES:
             record = library.video(name)

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
     vectors_per_clip: int = Field(3, ge=1, le=8, description="most distinct vectors a clip (K)")
     temperature: float = Field(0.1, gt=0, description="of softmax pooling over frames")
-    candidates: int = Field(200, ge=1, le=100_000, description="vectors the index gives to rerank")
+    candidates: int = Field(100, ge=1, le=100_000, description="vectors the index gives to rerank")
     moments_per_video: int = Field(3, ge=1, description="before other videos have had their turn")
 
     summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import re
+import resource
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from vidsift.store.files import write_atomically
 __all__ = ["FeatureStore"]
 
 _HALF = np.dtype("<f2")
-_OPEN_FILES = 256
+# Half of what this process may open, so that enough is left for everything else.
+_OPEN_FILES = min(4096, max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 # What NumPy writes before the values of such an array: always 128 bytes.
 _HEADER_BYTES = 128
 _HEADER = re.compile(
@@ -150,7 +152,7 @@ class FeatureStore:
             self._files.move_to_end(name)
             return file
         try:
-            descriptor = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise self._damaged(name, f"cannot be read: {error.strerror}") from error
         try:
