@@ -43,7 +43,7 @@ def _clock(size: str = "160x120", rate: str = "10", seconds: float = 4) -> list[
 def _shown(path: Path) -> list[int]:
     """The numbers of the source's frames that a file shows."""
     with decode(probe(path), sample_rate=1.0, short_side=16) as frames:
-        bars = [frame.small[18, 4::8].mean(axis=1) > 128 for frame in frames]
+        bars = [frame.small[36, 8::16].mean(axis=1) > 128 for frame in frames]
     return [sum(int(bit) << place for place, bit in enumerate(bar)) for bar in bars]
 
 

@@ -62,7 +62,7 @@ def test_constant_rate_has_known_times_and_samples(make: Make) -> None:
     assert _times(frames, sampled=True) == pytest.approx([0.0, 0.5, 1.0, 1.5], abs=1e-6)
     assert decoding.duration_seconds == pytest.approx(2.0, abs=1e-6)
     assert decoding.note == ""
-    assert {f.small.shape for f in frames} == {(36, 64, 3)}
+    assert {f.small.shape for f in frames} == {(72, 128, 3)}
     assert {f.sample.shape for f in frames if f.sample is not None} == {(64, 86, 3)}
 
 
@@ -202,7 +202,7 @@ def test_a_change_of_resolution_goes_on(make: Make, tmp_path: Path) -> None:
     frames, _ = _drain(both, sample_rate=1.5)
     assert len(frames) >= 49, "the decoder may drop the frame at the change"
     assert _times(frames)[-1] == pytest.approx(49 / 25, abs=0.041)
-    assert {f.small.shape for f in frames} == {(36, 64, 3)}
+    assert {f.small.shape for f in frames} == {(72, 128, 3)}
     # The grid starts anew in ffmpeg with the new size: 1.0 lies in a cell that has its sample.
     assert _times(frames, sampled=True) == pytest.approx([0.0, 0.68, 1.68], abs=0.041)
 

@@ -37,7 +37,7 @@ from vidsift.types import VideoProbe
 __all__ = ["DecodedFrame", "Decoding", "decode", "sample_size", "tone_map"]
 
 # Enough for colour histograms and differences between neighbours, cheap to make and to pipe.
-_SMALL_WIDTH, _SMALL_HEIGHT = 64, 36
+_SMALL_WIDTH, _SMALL_HEIGHT = 128, 72
 _MAX_ASPECT = 4
 _KEY = "vidsift"
 _TIME = re.compile(rb"frame:(\d+) +pts:(-?\d+|NOPTS)\b")
