@@ -41,13 +41,12 @@ class SearchEngine:
         )
         ranked = rerank(query, records, library.features, library.pooler)
         best = group_by_video(find_moments(ranked), settings.moments_per_video, k)
-        videos = library.catalog.videos_by_id({moment.video_id for moment in best})
-        ordinals = {record.id: record.ordinal for record in records}
+        found = {record.id: record for record in records}
         return [
             SearchResult(
                 moment=moment,
-                video=videos[moment.video_id].path,
-                thumbnail=library.thumbnail(videos[moment.video_id], ordinals[moment.clip_id]),
+                video=found[moment.clip_id].video,
+                thumbnail=library.thumbnail(found[moment.clip_id], found[moment.clip_id].ordinal),
             )
             for moment in best
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,9 @@ def ranked(video: int, ordinal: int, curve: list[float]) -> RankedClip:
     start = ordinal * 4.0
     pts = start + np.arange(len(curve)) / 2
     clip = Clip(Span(start, start + len(curve) / 2), 0, ordinal * 8, len(curve))
-    record = ClipRecord(video * 100 + ordinal, video, ordinal, clip, pts, "features.npy")
+    record = ClipRecord(
+        video * 100 + ordinal, video, Path(f"{video}.mp4"), ordinal, clip, pts, "features.npy"
+    )
     values = np.array(curve, np.float32)
     return RankedClip(
         record, float(values.max()), values, np.full(len(curve), 1 / len(curve), np.float32)

@@ -23,7 +23,7 @@ from vidsift.models.attention import SoftmaxPool
 from vidsift.models.encoder import Encoder, open_encoder
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
-from vidsift.types import VideoRecord
+from vidsift.types import ClipRecord, VideoRecord
 
 if TYPE_CHECKING:
     from vidsift.store.vectors import FaissIndex
@@ -183,11 +183,11 @@ class Library:
         listed = ", ".join(f"{match.id} = {match.path}" for match in matches[:5])
         raise VideoNotFoundError(f"{text}: several videos are called so; use an id: {listed}")
 
-    def pictures(self, video: VideoRecord) -> Path:
+    def pictures(self, video: VideoRecord | ClipRecord) -> Path:
         """The folder of the video's thumbnails and storyboard."""
         return self.root / "pictures" / Path(video.feature_file).stem
 
-    def thumbnail(self, video: VideoRecord, ordinal: int) -> Path:
+    def thumbnail(self, video: VideoRecord | ClipRecord, ordinal: int) -> Path:
         """The JPEG of the clip with this place in the video."""
         return self.pictures(video) / f"{ordinal:05d}.jpg"
 

@@ -287,10 +287,11 @@ class VideoRecord:
 
 @dataclass(frozen=True, slots=True)
 class ClipRecord:
-    """One clip as the catalog knows it, with what the rerank needs to read its frames."""
+    """One clip as the catalog knows it, with what a search needs of the video that it lies in."""
 
     id: int
     video_id: int
+    video: Path
     ordinal: int
     clip: Clip
     pts_seconds: Float64[np.ndarray, "n"]

@@ -39,7 +39,6 @@ _Opened = TypeVar("_Opened", bound="CatalogReader")
 _IN_LIST = 900
 
 _IDS: sa.BindParameter[Any] = sa.bindparam("ids", expanding=True)
-_VIDEOS_BY_ID = sa.select(videos).where(videos.c.id.in_(_IDS))
 _CLIPS_OF_VIDEO = (
     sa.select(*records.CLIP_COLUMNS)
     .select_from(clips.join(videos))
@@ -141,15 +140,6 @@ class CatalogReader:
         """The video with this id."""
         found = self._videos(sa.select(videos).where(videos.c.id == int(video_id)))
         return found[0] if found else None
-
-    def videos_by_id(self, ids: Iterable[SupportsIndex]) -> dict[int, VideoRecord]:
-        """Videos by id; an id that no video has is left out."""
-        found: dict[int, VideoRecord] = {}
-        with reading(self._engine) as connection:
-            for chunk in chunks(ids):
-                for row in connection.execute(_VIDEOS_BY_ID, {"ids": chunk}):
-                    found[row.id] = records.video_record(row)
-        return found
 
     def video_by_path(self, path: Path) -> VideoRecord | None:
         """The video at exactly this path."""

@@ -67,6 +67,7 @@ class RunRecord:
 CLIP_COLUMNS = (
     schema.clips.c.id,
     schema.clips.c.video_id,
+    schema.videos.c.path,
     schema.clips.c.ordinal,
     schema.clips.c.shot_ordinal,
     schema.clips.c.start_seconds,
@@ -80,9 +81,10 @@ CLIP_COLUMNS = (
 
 def clip_record(row: Any) -> ClipRecord:
     """A row of CLIP_COLUMNS as a value."""
-    clip_id, video_id, ordinal, shot, start, end, first_frame, num_frames, pts, file = row
+    clip_id, video_id, path, ordinal, shot, start, end, first_frame, num_frames, pts, file = row
     clip = Clip(Span(start, end), shot, first_frame, num_frames)
-    return ClipRecord(clip_id, video_id, ordinal, clip, np.frombuffer(pts, "<f8"), file)
+    times = np.frombuffer(pts, "<f8")
+    return ClipRecord(clip_id, video_id, Path(path), ordinal, clip, times, file)
 
 
 def video_record(row: Any) -> VideoRecord:
