@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import hypothesis
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from vidsift.library import Library
-from vidsift.media.process import ffmpeg_binary
 from vidsift.types import EncoderStamp
 
 # Speed is measured in benchmarks/, never in a test.
@@ -125,7 +125,14 @@ def make_film() -> MakeFilm:
         rate: int = 10,
         sound: bool = False,
     ) -> Path:
-        command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-nostdin",
+            "-y",
+        ]
         for colour, seconds in shots:
             command += ["-f", "lavfi", "-i", f"color={colour}:s={size}:r={rate}:d={seconds}"]
         total = sum(seconds for _, seconds in shots)

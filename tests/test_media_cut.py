@@ -7,13 +7,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError, StorageError
 from vidsift.media.cut import cut_clip, render_segments
 from vidsift.media.frames import decode
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 from vidsift.types import Span
 
 Make = Callable[..., Path]
@@ -26,7 +26,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def make_file(name: str, *arguments: str) -> Path:
         path = folder / name
-        command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-nostdin",
+            "-y",
+        ]
         subprocess.run([*command, *arguments, f"file:{path}"], check=True)
         return path
 

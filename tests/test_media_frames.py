@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError
 from vidsift.media.frames import DecodedFrame, Decoding, decode, sample_size
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 
 Make = Callable[..., Path]
 
@@ -26,7 +26,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def make_file(name: str, *arguments: str) -> Path:
         path = folder / name
-        command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-nostdin",
+            "-y",
+        ]
         subprocess.run([*command, *arguments, f"file:{path}"], check=True)
         return path
 

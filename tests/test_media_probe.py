@@ -8,11 +8,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import pytest
 
 from vidsift.errors import MediaError, NotAVideoError
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 
 Make = Callable[..., Path]
 
@@ -24,7 +24,14 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
     def make_file(name: str, *arguments: str) -> Path:
         path = folder / name
-        command = [ffmpeg_binary(), "-hide_banner", "-loglevel", "error", "-nostdin", "-y"]
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-nostdin",
+            "-y",
+        ]
         subprocess.run([*command, *arguments, f"file:{path}"], check=True)
         return path
 

@@ -30,7 +30,9 @@ def test_runs_to_the_end_and_reports_progress(tmp_path: Path) -> None:
 
 def test_failure_speaks_ffmpegs_last_meaningful_words(tmp_path: Path) -> None:
     stream = _pattern(1).filter("no_such_filter").output(str(tmp_path / "a.mkv"))
-    with pytest.raises(MediaError, match=r"subject\.mp4: .*no_such_filter") as caught:
+    with pytest.raises(
+        MediaError, match=r"subject\.mp4: .*(no_such_filter|Filter not found|Invalid)"
+    ) as caught:
         run_ffmpeg(stream, subject=Path("subject.mp4"), time_limit=60.0)
     assert "\n" not in str(caught.value)
 
@@ -97,20 +99,20 @@ def test_an_old_ffmpeg_on_path_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = tmp_path / "ffmpeg"
-    old.write_text("#!/bin/sh\necho ffmpeg version 4.4.2-0ubuntu0.22.04.1 Copyright\n")
+    old.write_text("#!/bin/sh\necho ffmpeg version 5.1.6-0+deb12u1 Copyright\n")
     old.chmod(old.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     ffmpeg_binary.cache_clear()
     try:
         assert ffmpeg_binary() != str(old)
-        old.write_text("#!/bin/sh\necho ffmpeg version 5.1.6-0+deb12u1 Copyright\n")
+        old.write_text("#!/bin/sh\necho ffmpeg version 8.1-1 Copyright\n")
         ffmpeg_binary.cache_clear()
         assert ffmpeg_binary() == str(old)
         old.unlink()
         monkeypatch.setenv("PATH", str(tmp_path))
         monkeypatch.setattr(process.imageio_ffmpeg, "get_ffmpeg_exe", _no_wheel)
         ffmpeg_binary.cache_clear()
-        with pytest.raises(MediaToolError, match=r"5\.1 or newer"):
+        with pytest.raises(MediaToolError, match=r"8\.0 or newer"):
             ffmpeg_binary()
     finally:
         ffmpeg_binary.cache_clear()

@@ -155,3 +155,13 @@ def test_absent_weights_name_the_package(monkeypatch: pytest.MonkeyPatch):
 def test_builtin_has_no_variants():
     with pytest.raises(EncoderError, match="no variants"):
         open_encoder("builtin:large")
+
+
+@pytest.mark.cuda
+def test_cuda_gives_the_features_of_the_cpu(encoder: Encoder, pictures):
+    on_cuda = open_encoder("builtin", device="cuda")
+    assert on_cuda.stamp == encoder.stamp
+    frames = (on_cuda.encode_frames(pictures) * encoder.encode_frames(pictures)).sum(1)
+    texts = (on_cuda.encode_texts(TEXTS) * encoder.encode_texts(TEXTS)).sum(1)
+    assert frames.min() > 0.99
+    assert texts.min() > 0.999

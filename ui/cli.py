@@ -168,7 +168,7 @@ def search(
         engine = SearchEngine(opened)
         if text == "-":
             for line in sys.stdin:
-                _print_json(_answer_json(engine, line))
+                _print_json(_answer_json(engine, line, k))
             return
         results = engine.search(text, k)
         if as_json:
@@ -177,7 +177,7 @@ def search(
             print_moments(text, results, opened)
 
 
-def _answer_json(engine: Any, line: str, k: int = 10) -> dict[str, Any]:
+def _answer_json(engine: Any, line: str, k: int) -> dict[str, Any]:
     try:
         return _answer_json_of(engine, line.strip(), engine.search(line, k))
     except QueryError as error:

@@ -277,8 +277,8 @@ class Decoding:
         promised, got = self._probe.duration_seconds, self.duration_seconds
         if promised - got > max(1.0, 0.02 * promised):
             notes.append(f"picture ends early: {got:.1f} s of {promised:.1f} s could be decoded")
-        if status or self._run.lines:
-            many = len(self._run.lines)
+        many = len(self._run.complaints())
+        if status or many:
             notes.append(
                 f"ffmpeg reported {many} error{'s' * (many != 1)}: {self._run.reason(status)}"
             )

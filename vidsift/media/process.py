@@ -44,8 +44,9 @@ __all__ = [
     "run_ffmpeg",
 ]
 
-# `-fps_mode`, `0:V` and all filters that we use are in 5.1 (Debian 12); Ubuntu 22.04 has 4.4.
-_OLDEST = (5, 1)
+# Older versions decode the same frames, but 5.1 and 7.0 do not tell how long a first frame is
+# delayed by an edit list (so that a cut would be late by that), and 5.1 ends well on a full disk.
+_OLDEST = (8, 0)
 # Formats that hold their own pictures. Those that name other files (hls, dash, concat, imf,
 # image2 patterns) are left out on purpose: a video must not make ffmpeg read something else.
 _FORMATS = (
@@ -65,6 +66,8 @@ _EMPTY_PHRASES = re.compile(
     r"|Error sending frames? to consumers: .*|At least one output file must be specified"
     r"|Error selecting an encoder|Could not open encoder before EOF"
     r"|Output file (?:#\d+ )?(?:is empty|does not contain).*"
+    # Of our own pipes, where frames closer together than a tick of theirs are no fault of the file.
+    r"|Application provided invalid, non monotonically increasing dts to muxer.*"
     r"|Cannot determine format of input .* after EOF)$"
 )
 _ERROR_OPENING = re.compile(r"^Error opening (?:input|output)(?: file)?: ")
@@ -249,13 +252,16 @@ class FfmpegRun:
         except subprocess.TimeoutExpired:
             raise self._timeout() from None
 
+    def complaints(self) -> list[str]:
+        """What ffmpeg said that means something to a person, in order."""
+        said = (_PREFIX.sub("", line).replace(f"file:{self.subject}: ", "") for line in self.lines)
+        words = (_ERROR_OPENING.sub("", line.strip()) for line in said)
+        return [line for line in words if line and not _EMPTY_PHRASES.match(line)]
+
     def reason(self, returncode: int) -> str:
         """Why the run failed, in ffmpeg's own last meaningful words."""
-        for line in reversed(self.lines):
-            said = _PREFIX.sub("", line).replace(f"file:{self.subject}: ", "").strip()
-            said = _ERROR_OPENING.sub("", said)
-            if said and not _EMPTY_PHRASES.match(said):
-                return said
+        if complaints := self.complaints():
+            return complaints[-1]
         if returncode < 0:
             return f"ffmpeg crashed ({signal.Signals(-returncode).name})"
         return f"ffmpeg ended with status {returncode}"
