@@ -143,10 +143,15 @@ def _print_report(report: IndexReport, searchable: int, videos: int) -> None:
         err.print(f"gone: {path} (kept, not searched)", style="yellow", markup=False)
     for path, reason in report.failed:
         err.print(f"skipped: {path}: {reason}", style="red", markup=False)
-    speed = f", {report.video_seconds / report.seconds:.0f}x real time" if report.indexed else ""
+    took = ""
+    if report.indexed:
+        speed = report.video_seconds / report.seconds
+        took = (
+            f" ({report.video_seconds:.0f} s of video in {report.seconds:.1f} s,"
+            f" {speed:.0f}x real time)"
+        )
     out.print(
-        f"{len(report.indexed)} indexed ({report.video_seconds:.0f} s of video in"
-        f" {report.seconds:.1f} s{speed}), {len(report.unchanged)} unchanged,"
+        f"{len(report.indexed)} indexed{took}, {len(report.unchanged)} unchanged,"
         f" {len(report.renamed)} renamed, {len(report.missing)} gone,"
         f" {len(report.failed)} skipped. {searchable} of {videos} videos are searchable."
     )
