@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--no-memory", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        files = find_files(arguments.videos) or build_demo_videos(Path(folder))
+        files = find_files(arguments.videos)[0] or build_demo_videos(Path(folder))
         speed(files, arguments.rounds)
         if not arguments.no_memory:
             memory(max(files, key=lambda path: probe(path).duration_seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
-from indexer.scan import find_files, fingerprint, lies_under
+from indexer.scan import find_files, fingerprint, lies_under, real_path
 from indexer.video import Recipe, index_video
-from vidsift.errors import DamagedLibraryError, MediaError, MediaToolError, VidsiftError
+from vidsift.errors import MediaError, MediaToolError, VidsiftError
 from vidsift.library import Library
 from vidsift.types import Fingerprint, IndexedVideo, VideoRecord
 
@@ -67,14 +68,14 @@ def index_videos(
         LibraryBusyError, StorageError, EncoderError, EncoderMismatchError: as they say.
     """
     began = time.monotonic()
-    roots = [Path(path).expanduser().absolute() for path in paths]
-    files = find_files(roots)
+    roots = [real_path(path) for path in paths]
+    files, unreadable = find_files(roots, leave_out=library.root)
     known = {video.path: video for video in library.catalog.videos()}
-    if not files and not any(lies_under(path, roots) for path in known):
+    if not files and not unreadable and not any(lies_under(path, roots) for path in known):
         named = ", ".join(str(root) for root in roots)
         raise VidsiftError(f"{named}: no video files in there; name a folder that holds some")
     with library.writing():
-        report = IndexReport()
+        report = IndexReport(failed=unreadable)
         run = library.catalog.start_run()
         try:
             sweep(library)
@@ -131,7 +132,7 @@ class _Run:
         gone = [
             video
             for path, video in known.items()
-            if lies_under(path, roots) and video.status != "missing" and not path.exists()
+            if lies_under(path, roots) and video.status != "missing" and not os.path.lexists(path)
         ]
         self._catalog.mark_missing([video.id for video in gone])
         work = [path for path in files if self._is_due(path, known.get(path))]
@@ -171,13 +172,7 @@ class _Run:
 
     def _is_whole(self, video: VideoRecord) -> bool:
         """Whether the video's files are all there; one that lost some is indexed anew."""
-        library = self._library
-        try:
-            features = library.features.open(video.feature_file)
-            pictures = sum(1 for _ in library.pictures(video).iterdir())
-        except (DamagedLibraryError, OSError):
-            return False
-        return len(features) == video.num_frames and pictures == video.num_clips + 1
+        return not self._library.damage(video)
 
     def _values(
         self, work: list[Path], known: dict[Path, VideoRecord]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vidsift.errors import MediaError, VidsiftError
 from vidsift.types import Fingerprint
 
-__all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under"]
+__all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under", "real_path"]
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -51,35 +52,56 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def find_files(paths: Iterable[Path | str]) -> list[Path]:
+def find_files(
+    paths: Iterable[Path | str], leave_out: Path | None = None
+) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Every file named, and every video file (by suffix) below every folder named.
 
-    Absolute, sorted, each once. Hidden files and folders below a named folder are left out, and
-    links to folders are not followed, so a link cannot make the walk endless.
+    Real paths (links resolved, so that one file is one video however it is reached), sorted, each
+    once; and the folders that could not be read, with the reason. Hidden files and folders below a
+    named folder are left out, so is the folder `leave_out`, and links to folders are not followed,
+    so a link cannot make the walk endless.
 
     Raises:
-        VidsiftError: a path does not exist, naming all that do not.
+        VidsiftError: a path does not exist or cannot be reached, naming all such.
     """
     found: set[Path] = set()
+    unreadable: list[tuple[Path, str]] = []
     absent = []
-    for path in (Path(p).expanduser().absolute() for p in paths):
-        if path.is_dir():
-            for folder, folders, files in os.walk(path):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                found.update(
-                    Path(folder) / name
-                    for name in files
-                    if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
-                )
-        elif path.exists():
+
+    def note(error: OSError) -> None:
+        unreadable.append((Path(error.filename), f"cannot be read: {error.strerror}"))
+
+    for path in map(real_path, paths):
+        try:
+            is_folder = stat.S_ISDIR(path.lstat().st_mode)
+        except OSError as error:
+            absent.append(f"{path}: {(error.strerror or '').lower()}; check the path")
+            continue
+        if not is_folder:
             found.add(path)
-        else:
-            absent.append(path)
+            continue
+        for folder, folders, files in os.walk(path, onerror=note):
+            folders[:] = [
+                name
+                for name in sorted(folders)
+                if not name.startswith(".") and Path(folder, name) != leave_out
+            ]
+            found.update(
+                real_path(Path(folder, name))
+                for name in files
+                if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES
+            )
     if absent:
-        raise VidsiftError(
-            "\n".join(f"{path}: no such file or folder; check the path" for path in absent)
-        )
-    return sorted(found)
+        raise VidsiftError("\n".join(absent))
+    return sorted(found), unreadable
+
+
+def real_path(path: Path | str) -> Path:
+    """The absolute path with links resolved; a link that leads nowhere stays what it is."""
+    named = Path(path).expanduser().absolute()
+    real = os.path.realpath(named)
+    return Path(real) if os.path.exists(real) else Path(os.path.normpath(named))  # noqa: PTH110
 
 
 def lies_under(path: Path, roots: Sequence[Path]) -> bool:
@@ -91,9 +113,12 @@ def fingerprint(path: Path) -> Fingerprint:
     """Size, modification time and SHA-256 of the whole file.
 
     Raises:
-        MediaError: the file cannot be read.
+        MediaError: the file cannot be read, or is no regular file.
     """
     try:
+        # Before it is opened: opening a pipe waits for somebody to write into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MediaError(path, "is not a regular file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,8 @@ from vidsift.types import ClipRecord, Moment, RankedClip, Span
 __all__ = ["find_moments", "group_by_video", "suppress"]
 
 _LEVEL = 0.35  # of the way from the question's background to the peak
-_SAME_MOMENT = 0.3  # tIoU from which two moments of one video are the same
+_SAME_MOMENT = 0.5  # overlap, as a share of the shorter, from which two moments are the same
+_LEAST_SECONDS = 1.0  # a moment is long enough to be seen, where its clips are
 
 
 def find_moments(ranked: Sequence[RankedClip]) -> Iterator[Moment]:
@@ -74,13 +75,22 @@ class _Curve:
         after += at_peak  # the filter may put the peak itself below the level
         high = int(below[after]) - 1 if after < len(below) else len(self._values) - 1
         low, high = min(low, peak), max(high, peak)
+        span = Span(float(self._starts[low]), float(self._ends[high]))
         return Moment(
             video_id=clip.record.video_id,
             clip_id=clip.record.id,
-            span=Span(float(self._starts[low]), float(self._ends[high])),
+            span=_at_least(span, Span(float(self._starts[0]), float(self._ends[-1]))),
             peak_seconds=float(self._starts[peak]),
             score=clip.score,
         )
+
+
+def _at_least(span: Span, within: Span) -> Span:
+    lacking = _LEAST_SECONDS - span.duration
+    if lacking <= 0:
+        return span
+    start = max(within.start, min(span.start - lacking / 2, within.end - _LEAST_SECONDS))
+    return Span(start, max(span.end, min(within.end, start + _LEAST_SECONDS)))
 
 
 def _smooth(curve: Float32[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
@@ -101,24 +111,29 @@ def _frame_spans(records: Sequence[ClipRecord]) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate(starts), np.concatenate(ends)
 
 
-def suppress(moments: Iterable[Moment], tiou: float = _SAME_MOMENT) -> Iterator[Moment]:
+def suppress(moments: Iterable[Moment]) -> Iterator[Moment]:
     """Temporal non-maximum suppression: of moments of one video that overlap, the first stays.
 
-    Takes moments best first and passes on, one by one, those that stay.
+    Takes moments best first and passes on, one by one, those that stay. Two moments are the same
+    if they share half of the shorter (a part of a moment is no other moment).
     """
     kept: dict[int, list[Moment]] = defaultdict(list)
     for moment in moments:
         rivals = kept[moment.video_id]
-        if all(moment.span.tiou(rival.span) < tiou for rival in rivals):
+        if not any(_same(moment.span, rival.span) for rival in rivals):
             rivals.append(moment)
             yield moment
+
+
+def _same(a: Span, b: Span) -> bool:
+    return a.overlap(b) >= _SAME_MOMENT * min(a.duration, b.duration)
 
 
 def group_by_video(moments: Iterable[Moment], most_per_video: int, k: int) -> list[Moment]:
     """The best `k`, with at most `most_per_video` of one video while other videos have moments.
 
     Takes moments best first and no more than it needs. What a video has beyond its share fills
-    the places that are left at the end.
+    the places that are left. Best first.
     """
     taken: dict[int, int] = defaultdict(int)
     first: list[Moment] = []
@@ -128,4 +143,4 @@ def group_by_video(moments: Iterable[Moment], most_per_video: int, k: int) -> li
         (first if taken[moment.video_id] <= most_per_video else later).append(moment)
         if len(first) == k:
             break
-    return (first + later)[:k]
+    return sorted((first + later)[:k], key=lambda moment: -moment.score)

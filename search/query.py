@@ -15,8 +15,12 @@ def parse_query(text: str) -> str:
     """The question with its white space in order.
 
     Raises:
-        QueryError: it is empty, or longer than 1,000 characters.
+        QueryError: it is empty, longer than 1,000 characters, or no text at all.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError("the question is not valid UTF-8; type it anew") from error
     clean = " ".join(text.split())
     if not clean:
         raise QueryError("the question is empty; say in words what to look for")

@@ -73,8 +73,8 @@ def write_summary(
         StorageError: `out` cannot be written.
         MediaError: the video is gone, or ffmpeg cannot render it.
     """
-    name = summary_name(record, summary)
-    files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.png", out / f"{name}.json")
+    out = out.expanduser().absolute()
+    files = _free_names(record, summary, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         render_skim(library, record, summary, files.video, progress=progress)
@@ -88,8 +88,30 @@ def write_summary(
 
 def summary_name(record: VideoRecord, summary: Summary) -> str:
     """A file name without suffix: the video's, and `summary` or the words of the question."""
-    about = re.sub(r"\W+", "-", summary.query.lower()).strip("-")[:60]
-    return f"{record.path.stem}.{about or 'summary'}"
+    about = re.sub(r"\W+", "-", summary.query.lower()).strip("-")
+    return f"{_shortened(record.path.stem, 120)}.{_shortened(about, 60) or 'summary'}"
+
+
+def _shortened(name: str, most_bytes: int) -> str:
+    # File systems count bytes, and what is appended needs room too.
+    return os.fsencode(name)[:most_bytes].decode("utf-8", "ignore")
+
+
+def _free_names(record: VideoRecord, summary: Summary, out: Path) -> SummaryFiles:
+    """Names in `out` that are free, or taken by an earlier copy of this very summary."""
+    number = 0
+    while True:
+        number += 1
+        name = summary_name(record, summary) + (f"-{number}" if number > 1 else "")
+        files = SummaryFiles(out / f"{name}.mp4", out / f"{name}.png", out / f"{name}.json")
+        mine = summary_json(record, summary, files)
+        try:
+            if json.loads(files.json.read_bytes()) == json.loads(json.dumps(mine)):
+                return files
+        except (OSError, ValueError):
+            pass  # not there, or not ours
+        if not any(os.path.lexists(file) for file in (files.video, files.storyboard, files.json)):
+            return files
 
 
 def render_skim(
@@ -101,7 +123,7 @@ def render_skim(
     progress: Callable[[float], None] | None = None,
 ) -> None:
     """Render the segments with their sound to `out` (mp4), as long as the summary says."""
-    if not record.path.exists():
+    if not os.path.exists(record.path):  # noqa: PTH110 - False too where it may not be looked at
         raise MediaError(
             record.path, "is gone since it was indexed; put it back, or run `vidsift index` again"
         )

@@ -24,18 +24,21 @@ _MOST_FRAMES = 2000  # frames that stand for a long film in the sum over t
 
 
 def attention_over_time(
-    frames: Float32[np.ndarray, "n d"], query: Float32[np.ndarray, "d"] | None
+    frames: Float32[np.ndarray, "n d"],
+    seconds: Float64[np.ndarray, "n"],
+    query: Float32[np.ndarray, "d"] | None,
 ) -> Float64[np.ndarray, "n"]:
     """Weights of the frames, summing to 1: softmax over time of their similarity to the query.
 
-    Uniform without a query. Similarities are standardised over the film first, so that the weights
-    say where in this film the answer lies, not whether the film as a whole is near the question.
+    Without a query a frame weighs the `seconds` that it stands for. Similarities are standardised
+    over the film first, so that the weights say where in this film the answer lies, not whether
+    the film as a whole is near the question.
     """
-    if query is None:
-        return np.full(len(frames), 1.0 / len(frames))
-    similarities = (frames @ query).astype(np.float64)
-    standard = (similarities - similarities.max()) / max(float(similarities.std()), 1e-6)
-    weights = np.exp(standard / _TEMPERATURE)
+    weights = seconds.copy()
+    if query is not None:
+        similarities = (frames @ query).astype(np.float64)
+        standard = (similarities - similarities.max()) / max(float(similarities.std()), 1e-6)
+        weights *= np.exp(standard / _TEMPERATURE)
     return np.asarray(weights / weights.sum())
 
 
@@ -45,13 +48,15 @@ def piece_saliency(
     owner: Int[np.ndarray, "n"],
     pieces: list[Span],
     budget_seconds: float,
+    least_seconds: float = 0.0,
 ) -> Float[np.ndarray, "m"]:
     """Saliency (m,) of each piece, a second; `owner[t]` is the piece that frame t lies in.
 
     Pieces are taken greedily by gain a second until the budget is spent (Nemhauser, Wolsey and
-    Fisher 1978); those never taken are valued by what they would still add.
+    Fisher 1978); those never taken are valued by what they would still add. A piece shorter than
+    `least_seconds` counts as if it were so long: a glimpse shows less than its picture is worth.
     """
-    durations = np.array([piece.duration for piece in pieces])
+    durations = np.maximum([piece.duration for piece in pieces], least_seconds)
     share = np.bincount(owner, weights=weights, minlength=len(pieces))  # (m,) attention inside
     centres = np.zeros((len(pieces), frames.shape[1]), dtype=np.float32)
     np.add.at(centres, owner, frames)
@@ -72,6 +77,6 @@ def piece_saliency(
         density = np.where(left, added / durations, -np.inf)
         best = int(np.argmax(density))
         left[best] = False
-        spent += durations[best]
+        spent += pieces[best].duration
         covered = np.maximum(covered, likeness[:, best])
     return np.asarray((gains + share) / durations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +20,13 @@ def knapsack(
 ) -> list[int]:
     """The subset of greatest value whose seconds fit the budget: exact 0/1 dynamic programming.
 
-    Exact at a resolution of 0.05 s, a 20th of the budget below 1 s and a 5,000th above 250 s;
+    Exact at a resolution of 0.05 s (a 20th of the budget below 1 s, a 5,000th above 250 s);
     seconds are rounded up, so that the choice never exceeds the budget. O(5000 m) time and bytes.
     """
-    step = max(budget_seconds / 5000, min(0.05, budget_seconds / 20))
-    capacity = int(budget_seconds / step + 1e-9)
-    weights = np.ceil(np.asarray(seconds) / step - 1e-9).astype(int)
+    # A whole number of steps, so that a piece as long as the budget fits.
+    capacity = min(5000, max(20, math.ceil(budget_seconds / 0.05)))
+    step = budget_seconds / capacity
+    weights = np.ceil(np.asarray(seconds) / step - 1e-4).astype(int)
     best = np.zeros(capacity + 1)
     taken = np.zeros((len(weights), capacity + 1), dtype=bool)
     for item, (weight, value) in enumerate(zip(weights, values, strict=True)):

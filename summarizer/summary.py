@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,7 @@ def budget_for(
     Raises:
         SummaryError: it is not positive, or longer than the video.
     """
+    least = float(1 / record.frame_rate)
     if seconds is not None and ratio is not None:
         raise SummaryError("a budget is either --seconds or --ratio; give one of them")
     if seconds is not None:
@@ -89,11 +90,10 @@ def budget_for(
                 f"--seconds {seconds:g}: {record.path.name} lasts only"
                 f" {record.duration_seconds:.1f} s; ask for less than that"
             )
-        return min(seconds, record.duration_seconds)
+        return min(record.duration_seconds, max(seconds, least))
     ratio = default_ratio if ratio is None else ratio
     if not 0 < ratio <= 1:
         raise SummaryError(f"--ratio {ratio:g}: give a share of the video above 0 and up to 1")
-    least = float(1 / record.frame_rate)
     return min(record.duration_seconds, max(ratio * record.duration_seconds, least))
 
 
@@ -116,9 +116,11 @@ def choose_segments(
     pieces = _cut_pieces(clips, budget_seconds)
     starts = np.array([piece.start for piece in pieces])
     owner = np.maximum(np.searchsorted(starts, features.pts_seconds, side="right") - 1, 0)
-    weights = attention_over_time(frames, vector)
-    saliency = piece_saliency(frames, weights, owner, pieces, budget_seconds)
+    shown = np.diff(features.pts_seconds, append=max(end, float(features.pts_seconds[-1]) + 1e-3))
+    weights = attention_over_time(frames, shown, vector)
     seconds = np.array([piece.duration for piece in pieces])
+    least = min(_piece_length(budget_seconds), float(seconds.max()))
+    saliency = piece_saliency(frames, weights, owner, pieces, budget_seconds, least)
     chosen = [
         Segment(pieces[i], float(saliency[i]))
         for i in knapsack(saliency * seconds, seconds, budget_seconds)
@@ -127,16 +129,18 @@ def choose_segments(
     return Summary(query=query, segments=segments, budget_seconds=budget_seconds)
 
 
-def _cut_pieces(clips: Sequence[Clip], budget_seconds: float) -> list[Span]:
-    # A sixth of the budget a piece, so that a summary shows several places; half of it at most,
-    # so that something fits whatever the rounding.
+def _piece_length(budget_seconds: float) -> float:
+    # A sixth of the budget a piece, so that a summary shows several places.
     shortest, longest = _PIECE_SECONDS
-    length = min(max(budget_seconds / 6, shortest), longest, budget_seconds / 2)
+    return min(max(budget_seconds / 6, shortest), longest, budget_seconds)
+
+
+def _cut_pieces(clips: Sequence[Clip], budget_seconds: float) -> list[Span]:
     total = sum(clip.span.duration for clip in clips)
-    length = max(length, total / _MOST_PIECES)
+    length = max(_piece_length(budget_seconds), total / _MOST_PIECES)
     pieces = []
     for clip in clips:
         count = max(1, math.ceil(clip.span.duration / length - 1e-6))
         edges = np.linspace(clip.span.start, clip.span.end, count + 1)
-        pieces += [Span(float(a), float(b)) for a, b in itertools.pairwise(edges)]
+        pieces += [Span(float(a), float(b)) for a, b in pairwise(edges)]
     return pieces

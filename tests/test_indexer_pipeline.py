@@ -15,7 +15,7 @@ from indexer import index_videos
 from indexer.scan import find_files
 from search import SearchEngine
 from summarizer import summarize
-from vidsift.errors import DamagedLibraryError, LibraryBusyError, StorageError, VidsiftError
+from vidsift.errors import LibraryBusyError, StorageError, VidsiftError
 from vidsift.library import Library
 
 
@@ -172,13 +172,17 @@ def test_an_interruption_keeps_what_is_done_and_the_next_run_goes_on(colour_libr
     assert (len(report.indexed), len(report.unchanged)) == (1, 1)
 
 
-def test_a_video_that_lost_its_features_says_so_and_is_indexed_anew(colour_library, videos):
+def test_a_video_that_lost_its_features_is_named_and_indexed_anew(colour_library, videos, caplog):
     index_videos(colour_library, [videos])
-    file = colour_library.root / "features" / colour_library.video("flag.mp4").feature_file
+    flag = colour_library.video("flag.mp4")
+    file = colour_library.root / "features" / flag.feature_file
     file.write_bytes(file.read_bytes()[:-10])
     colour_library.features.close()
-    with pytest.raises(DamagedLibraryError, match=r"vidsift index"):
-        found(colour_library, "red")
+    assert flag.feature_file in colour_library.damage(flag)
+    # The other video still answers, and what is missing from the answer is said.
+    assert found(colour_library, "red")[0] == "lawn.mkv"
+    assert "flag.mp4 is not searched" in caplog.text
+    assert "vidsift index" in caplog.text
     report = index_videos(colour_library, [videos])
     assert ([path.name for path in report.indexed], len(report.unchanged)) == (["flag.mp4"], 1)
     assert found(colour_library, "red")[0] == "flag.mp4"
@@ -246,13 +250,37 @@ def test_an_unreadable_file_is_named(colour_library, videos):
     ]
 
 
+def test_one_file_is_one_video_however_it_is_reached(colour_library, videos, monkeypatch):
+    (videos.parent / "link").symlink_to(videos)
+    (videos / "again.mp4").symlink_to(videos / "flag.mp4")
+    monkeypatch.chdir(videos / "deep")
+    index_videos(colour_library, ["..", videos, videos.parent / "link", "../deep/../flag.mp4"])
+    assert len(colour_library.catalog.videos()) == 2
+    assert colour_library.video("../flag.mp4") == colour_library.video("flag.mp4")
+
+
+def test_a_pipe_is_skipped_with_its_reason(colour_library, videos):
+    os.mkfifo(videos / "pipe.mp4")
+    report = index_videos(colour_library, [videos])
+    assert [(path.name, why) for path, why in report.failed] == [
+        ("pipe.mp4", "is not a regular file")
+    ]
+    assert len(report.indexed) == 2
+
+
+def test_the_librarys_own_skims_are_not_indexed(colour_library, videos, make_film):
+    make_film(colour_library.root / "skims" / "flag.mp4", [("red", 2)])
+    index_videos(colour_library, [videos.parent])
+    assert len(colour_library.catalog.videos()) == 2
+
+
 def test_find_files_takes_what_is_named_and_videos_below_folders(tmp_path):
     for name in ["a.mp4", "b.TXT", ".hidden.mp4", "sub/c.MKV", ".git/d.mp4", "odd.name"]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    names = [path.relative_to(tmp_path).as_posix() for path in find_files([tmp_path])]
+    names = [path.relative_to(tmp_path).as_posix() for path in find_files([tmp_path])[0]]
     assert names == ["a.mp4", "sub/c.MKV"]
-    assert find_files([tmp_path / "odd.name", tmp_path / "a.mp4", tmp_path]) == [
+    assert find_files([tmp_path / "odd.name", tmp_path / "a.mp4", tmp_path])[0] == [
         tmp_path / "a.mp4",
         tmp_path / "odd.name",
         tmp_path / "sub" / "c.MKV",

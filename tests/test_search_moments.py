@@ -61,6 +61,18 @@ def test_a_moment_does_not_cross_a_clip_that_is_no_candidate():
     assert spans == [Span(0.0, 4.0), Span(8.0, 12.0)]
 
 
+def test_a_moment_is_long_enough_to_be_seen():
+    clips = [ranked(1, 0, [0.9] + [0.1] * 7), ranked(2, 0, [0.1] * 8)]
+    moment = next(find_moments(clips))
+    assert moment.span == Span(0.0, 1.0)
+    assert moment.span.start <= moment.peak_seconds < moment.span.end
+
+
+def test_a_part_of_a_moment_is_no_other_moment():
+    whole, part = moment(1, 0, 10, 0.9), moment(1, 2, 4, 0.8)
+    assert list(suppress([whole, part])) == [whole]
+
+
 def test_no_candidates_no_moments():
     assert list(find_moments([])) == []
 
@@ -83,13 +95,17 @@ def test_what_suppression_keeps_is_apart_and_in_order(items):
     kept = list(suppress(sorted(moments, key=lambda m: -m.score)))
     assert [m.score for m in kept] == sorted((m.score for m in kept), reverse=True)
     for i, a in enumerate(kept):
-        assert all(a.video_id != b.video_id or a.span.tiou(b.span) < 0.3 for b in kept[i + 1 :])
+        for b in kept[i + 1 :]:
+            assert a.video_id != b.video_id or a.span.tiou(b.span) < 0.5
 
 
 def test_one_video_does_not_fill_the_list():
     moments = [moment(1, 10 * i, 10 * i + 5, 0.9 - i / 100) for i in range(6)]
     moments += [moment(2, 0, 5, 0.2), moment(3, 0, 5, 0.1)]
-    assert [m.video_id for m in group_by_video(moments, 2, 6)] == [1, 1, 2, 3, 1, 1]
+    grouped = group_by_video(moments, 2, 6)
+    assert sorted(m.video_id for m in grouped) == [1, 1, 1, 1, 2, 3]
+    assert [m.score for m in grouped] == sorted((m.score for m in grouped), reverse=True)
+    assert [m.video_id for m in group_by_video(moments, 2, 4)] == [1, 1, 2, 3]
     assert [m.video_id for m in group_by_video(moments[:6], 2, 4)] == [1, 1, 1, 1]
 
 

@@ -61,10 +61,11 @@ def test_what_is_left_of_the_budget_stays_in_the_shot():
     assert only.span == Span(5.0, 8.0)
 
 
-def test_attention_without_a_question_is_uniform_and_with_one_sums_to_one():
+def test_attention_without_a_question_is_time_and_with_one_sums_to_one():
     frames = np.eye(4, dtype=np.float32)
-    assert attention_over_time(frames, None) == pytest.approx([0.25] * 4)
-    weights = attention_over_time(frames, frames[2])
+    seconds = np.array([1.0, 2.0, 3.0, 2.0])
+    assert attention_over_time(frames, seconds, None) == pytest.approx(seconds / 8)
+    weights = attention_over_time(frames, np.ones(4), frames[2])
     assert weights.sum() == pytest.approx(1)
     assert weights.argmax() == 2
 
@@ -77,6 +78,14 @@ def test_what_repeats_what_is_chosen_is_worth_less():
     # By hand: piece 0 covers two of three frames and holds a third of the attention, piece 2
     # covers one, piece 1 adds nothing once piece 0 is there.
     assert saliency == pytest.approx([1.0, 1 / 3, 2 / 3])
+
+
+def test_a_glimpse_is_worth_less_than_a_look():
+    frames = np.array([[1, 0], [0, 1]], np.float32)
+    pieces = [Span(0.0, 2.0), Span(2.0, 2.1)]
+    weights = np.array([2.0, 0.1]) / 2.1
+    saliency = piece_saliency(frames, weights, np.arange(2), pieces, 1.0, 1.0)
+    assert saliency[0] > saliency[1]
 
 
 def film(colours: str, seconds: float = 2.0):
@@ -109,6 +118,11 @@ def test_a_summary_about_a_question_shows_the_answer():
         for span in (Span(6.0, 8.0), Span(16.0, 18.0))
     )
     assert green == pytest.approx(4.0)
+
+
+def test_a_short_budget_is_one_look_not_several_glimpses():
+    features, clips, shots = film("rgb")
+    assert len(choose_segments(features, clips, shots, 0.5).segments) == 1
 
 
 @given(st.floats(0.01, 1.0), st.text("rgb", min_size=1, max_size=12))

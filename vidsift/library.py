@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -13,6 +14,7 @@ import filelock
 
 from vidsift.config import Settings, default_library, load_settings
 from vidsift.errors import (
+    DamagedLibraryError,
     EncoderMismatchError,
     LibraryBusyError,
     LibraryNotFoundError,
@@ -103,6 +105,19 @@ class Library:
         stamp = self.catalog.stamp()
         return self.settings.encoder or (stamp.name if stamp else "builtin")
 
+    def check_encoder(self) -> None:
+        """Refuse another encoder than the library's by its name alone, which costs nothing.
+
+        Raises:
+            EncoderMismatchError: the one asked for is not the one that the library was made with.
+        """
+        stamp = self.catalog.stamp()
+        if stamp is not None and stamp.name != self.encoder_name:
+            raise EncoderMismatchError(
+                f"{self.root}: this library was made with encoder {stamp.name!r}, not"
+                f" {self.encoder_name!r}; leave --encoder out, or index into another --library"
+            )
+
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder, checked against the one that the library was made with.
@@ -111,13 +126,9 @@ class Library:
             EncoderMismatchError: they differ in name, weights, dimension or preprocessing.
             EncoderError: it cannot run here.
         """
+        self.check_encoder()
         stamp = self.catalog.stamp()
         name = self.encoder_name
-        if stamp is not None and stamp.name != name:
-            raise EncoderMismatchError(
-                f"{self.root}: this library was made with encoder {stamp.name!r}, not {name!r};"
-                f" leave --encoder out, or index into another --library"
-            )
         encoder = open_encoder(
             name, device=self.settings.device, batch_size=self.settings.batch_size
         )
@@ -172,7 +183,7 @@ class Library:
         if text.isdecimal() and (found := self.catalog.video(int(text))) is not None:
             return found
         matches = self.catalog.find_videos(text) or self.catalog.find_videos(
-            str(Path(text).expanduser().absolute())
+            os.path.realpath(Path(text).expanduser())
         )
         if len(matches) == 1:
             return matches[0]
@@ -182,6 +193,19 @@ class Library:
             )
         listed = ", ".join(f"{match.id} = {match.path}" for match in matches[:5])
         raise VideoNotFoundError(f"{text}: several videos are called so; use an id: {listed}")
+
+    def damage(self, video: VideoRecord) -> str:
+        """What is wrong with the files of a searchable video; empty if they are all there."""
+        try:
+            num_frames = len(self.features.open(video.feature_file))
+            pictures = sum(1 for _ in self.pictures(video).iterdir())
+        except DamagedLibraryError as error:
+            return str(error)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}; run `vidsift index` on the video's folder"
+        if num_frames != video.num_frames or pictures != video.num_clips + 1:
+            return f"{self.pictures(video)}: not whole; run `vidsift index` on the video's folder"
+        return ""
 
     def pictures(self, video: VideoRecord | ClipRecord) -> Path:
         """The folder of the video's thumbnails and storyboard."""
