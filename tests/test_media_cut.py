@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -196,3 +197,49 @@ def test_a_folder_that_may_not_be_written(make: Make, tmp_path: Path) -> None:
     video = probe(make("clock.mp4", *_clock()))
     with pytest.raises(StorageError, match="Permission denied"):
         cut_clip(video, Span(0.0, 1.0), tmp_path / "clip.mp4")
+
+
+def test_names_that_are_no_unicode(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff\xfe%20")
+    folder.mkdir()
+    film = shutil.copy(make("clock.mp4", *_clock()), folder / os.fsdecode(b"\xff.mp4"))
+    video = probe(film)
+    clip = folder / os.fsdecode(b"clip \xfe.mp4")
+    cut_clip(video, Span(1.0, 2.0), clip)
+    assert _shown(clip) == list(range(10, 20))
+    skim = folder / os.fsdecode(b"skim \xfe.mp4")
+    render_segments(video, [Span(n / 10, (n + 1) / 10) for n in range(0, 40, 2)], skim)
+    assert _shown(skim) == list(range(0, 40, 2))
+    film.write_bytes(b"no film" * 100)
+    with pytest.raises(MediaError) as caught:
+        probe(film)
+    assert str(film) not in caught.value.reason
+
+
+def test_a_fifo_is_not_cut(make: Make, tmp_path: Path) -> None:
+    film = shutil.copy(make("clock.mp4", *_clock()), tmp_path / "film.mp4")
+    video = probe(film)
+    film.unlink()
+    os.mkfifo(film)
+    with pytest.raises(MediaError, match="not a regular file"):
+        cut_clip(video, Span(0.0, 1.0), tmp_path / "clip.mp4")
+    assert list(tmp_path.iterdir()) == [film]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+def test_a_full_disk_names_the_folder_of_the_output(make: Make, tmp_path: Path) -> None:
+    source = ["-f", "lavfi", "-i", "testsrc2=size=640x480:rate=10:duration=4"]
+    video = probe(make("busy.mp4", *source))
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        for spans in ([Span(0.0, 4.0)], [Span(n / 10, (n + 1) / 10) for n in range(40)]):
+            with pytest.raises(StorageError, match="small") as caught:
+                render_segments(video, spans, folder / "out.mp4")
+            assert "busy.mp4" not in str(caught.value)
+            assert list(folder.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

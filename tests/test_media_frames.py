@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -259,3 +260,15 @@ def test_the_time_limit_hits(make: Make) -> None:
             list(frames)
         pid = frames.pid
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_file_that_became_a_fifo_is_not_opened(make: Make, tmp_path: Path) -> None:
+    path = shutil.copy(make("plain.mp4", *_source()), tmp_path / "film.mp4")
+    found = probe(path)
+    path.unlink()
+    os.mkfifo(path)
+    with (
+        decode(found, sample_rate=1.0, short_side=16) as frames,
+        pytest.raises(MediaError, match="not a regular file"),
+    ):
+        next(frames)

@@ -141,6 +141,7 @@ def test_cover_art_is_no_video(make: Make) -> None:
         "-leading.mp4",
         "new\nline.mp4",
         "🎬.mp4",
+        os.fsdecode(b"latin \xff\xfe.mp4"),
     ],
 )
 def test_any_name_will_do(make: Make, name: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from vidsift.errors import MediaError, MediaTimeoutError, MediaToolError, StorageError
 from vidsift.media import process
 from vidsift.media.process import FfmpegRun, ffmpeg_binary, has_encoder, has_filter, run_ffmpeg
+from vidsift.media.source import input_file
 
 
 def _pattern(seconds: float) -> object:
@@ -71,8 +72,8 @@ def test_an_interrupt_ends_ffmpeg(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_a_storage_error() -> None:
     stream = _pattern(5).output("/dev/full", format="matroska")
-    with pytest.raises(StorageError, match=r"film\.mp4: the disk filled up"):
-        run_ffmpeg(stream, subject=Path("film.mp4"), time_limit=60.0)
+    with pytest.raises(StorageError, match=r"^/dev: the disk filled up while full"):
+        run_ffmpeg(stream, subject=Path("film.mp4"), output=Path("/dev/full"), time_limit=60.0)
 
 
 def test_a_playlist_cannot_reach_other_files(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_a_playlist_cannot_reach_other_files(tmp_path: Path) -> None:
     }.items():
         playlist = tmp_path / name
         playlist.write_text(text)
-        stream = process.input_file(playlist).output(str(tmp_path / "copy.mkv"))
+        stream = input_file(playlist).output(str(tmp_path / "copy.mkv"))
         with pytest.raises(MediaError):
             run_ffmpeg(stream, subject=playlist, time_limit=60.0)
 

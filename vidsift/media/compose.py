@@ -16,6 +16,7 @@ import ffmpeg
 
 from vidsift.errors import MediaError
 from vidsift.media.process import run_ffmpeg
+from vidsift.media.source import file_url
 
 __all__ = ["CameraView", "PictureShot", "film_from_pictures"]
 
@@ -85,6 +86,7 @@ def film_from_pictures(
     Raises:
         ValueError: there is no shot, or a size or a fade cannot be met.
         MediaError: a picture is absent, or ffmpeg cannot use it.
+        StorageError: the disk is full.
     """
     if not shots or shots[0].fade_seconds:
         raise ValueError("a film needs at least one shot, and its first shot has nothing to fade")
@@ -114,7 +116,7 @@ def film_from_pictures(
     partial = out.with_name(f".{out.name}.part")
     try:
         run_ffmpeg(
-            ffmpeg.output(*streams, f"file:{partial}", format="mp4", **options),
+            ffmpeg.output(*streams, file_url(partial), format="mp4", **options),
             subject=out,
             time_limit=time_limit,
         )
@@ -133,7 +135,7 @@ def _shot_streams(
     canvases = {
         picture: (
             # A name with a % is a name here and not a pattern of many.
-            ffmpeg.input(f"file:{picture}", format="image2", pattern_type="none")
+            ffmpeg.input(file_url(picture), format="image2", pattern_type="none")
             .filter(
                 "scale",
                 width,

@@ -16,7 +16,8 @@ import ffmpeg
 from vidsift.errors import MediaError, NotAVideoError, StorageError
 from vidsift.media.frames import tone_map
 from vidsift.media.probe import probe as probe_file
-from vidsift.media.process import has_encoder, input_file, resolve_time_limit, run_ffmpeg
+from vidsift.media.process import has_encoder, resolve_time_limit, run_ffmpeg
+from vidsift.media.source import file_url, input_file
 from vidsift.types import Span, VideoProbe
 
 __all__ = ["cut_clip", "render_segments"]
@@ -95,11 +96,12 @@ def render_segments(
             run_ffmpeg(
                 ffmpeg.output(
                     *_joined(probe, chunk, rate, max_height, lead),
-                    str(part),
+                    file_url(part),
                     **encoding,
                     r=str(rate),
                 ),
                 subject=probe.path,
+                output=out,
                 time_limit=limit,
                 progress=tell,
             )
@@ -124,7 +126,7 @@ def render_segments(
                     pcm = {"format": "mov", "acodec": "pcm_s16le"} if probe.has_audio else {}
                     render(chunk, files[-1], _encoding(probe) | pcm)
                     done += float(sum(piece.frames for piece in chunk) / rate)
-                _concatenate(probe, files, part, limit)
+                _concatenate(probe, files, part, out, limit)
     if progress is not None:
         progress(1.0)
 
@@ -210,16 +212,19 @@ def _joined(
     return joined_streams
 
 
-def _concatenate(probe: VideoProbe, files: Sequence[Path], part: Path, limit: float) -> None:
+def _concatenate(
+    probe: VideoProbe, files: Sequence[Path], part: Path, out: Path, limit: float
+) -> None:
     names = files[0].parent / "files.ffconcat"
     names.write_text(
         "ffconcat version 1.0\n" + "".join(f"file {file.name}\n" for file in files), "utf-8"
     )
-    source = ffmpeg.input(f"file:{names}", format="concat", protocol_whitelist="file,pipe")
+    source = ffmpeg.input(file_url(names), format="concat", protocol_whitelist="file,pipe")
     streams = [source["v:0"], source["a:0"]] if probe.has_audio else [source["v:0"]]
     run_ffmpeg(
-        ffmpeg.output(*streams, str(part), **_encoding(probe) | {"vcodec": "copy"}),
+        ffmpeg.output(*streams, file_url(part), **_encoding(probe) | {"vcodec": "copy"}),
         subject=probe.path,
+        output=out,
         time_limit=limit,
     )
 
@@ -248,13 +253,13 @@ def _appearing(out: Path) -> Iterator[Path]:
     part = out.with_name(f".{uuid.uuid4().hex}.part")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
+        try:
+            part.touch()
+            yield part
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"{out}: cannot be written: {error.strerror}; choose another place"
         ) from error
-    try:
-        yield part
-        part.replace(out)
-    finally:
-        part.unlink(missing_ok=True)

@@ -29,9 +29,9 @@ from vidsift.media.process import (
     FfmpegRun,
     compile_stream,
     has_filter,
-    input_file,
     resolve_time_limit,
 )
+from vidsift.media.source import input_file
 from vidsift.types import VideoProbe
 
 __all__ = ["DecodedFrame", "Decoding", "decode", "sample_size", "tone_map"]
@@ -69,7 +69,7 @@ def decode(
         time_limit: seconds to wait for ffmpeg in all; 0: 60 plus 4 for each second of video.
 
     Raises (while iterating):
-        MediaError: not a single frame could be decoded.
+        MediaError: the file cannot be read, or not a single frame could be decoded.
         MediaTimeoutError: the time limit is used up.
     """
     return Decoding(probe, sample_rate=sample_rate, short_side=short_side, time_limit=time_limit)

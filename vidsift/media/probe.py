@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import stat
 from fractions import Fraction
 from pathlib import Path
 
-from vidsift.errors import MediaError, NotAVideoError
-from vidsift.media.process import FfmpegRun, compile_stream, input_file
+from vidsift.errors import NotAVideoError
+from vidsift.media.process import FfmpegRun, compile_stream
+from vidsift.media.source import input_file
 from vidsift.types import VideoProbe
 
 __all__ = ["probe"]
@@ -48,33 +48,16 @@ def probe(path: Path) -> VideoProbe:
         MediaError: the file is absent, not a file, or may not be read.
         MediaTimeoutError: ffmpeg hangs on it.
     """
-    _check_readable(path)
+    source = input_file(path)
     with FfmpegRun(subject=path, time_limit=_TIME_LIMIT) as run:
         # Without an output ffmpeg describes its input and ends; its status is never 0.
-        run.start([*compile_stream(input_file(path).output("-"), loglevel="info")[:-2]])
+        run.start([*compile_stream(source.output("-"), loglevel="info")[:-2]])
         status = run.returncode()
         lines = list(run.lines)
         header = next((n for n, line in enumerate(lines) if _INPUT.match(line)), None)
         if header is None:
             raise NotAVideoError(path, _why_unreadable(run, status))
     return _parse(path, lines[header:])
-
-
-def _check_readable(path: Path) -> None:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise MediaError(path, "is a folder, not a video file")
-        if not stat.S_ISREG(status.st_mode):
-            raise MediaError(path, "is not a regular file")
-        with path.open("rb"):
-            pass
-    except FileNotFoundError:
-        raise MediaError(path, "no such file") from None
-    except OSError as error:
-        raise MediaError(path, f"cannot be read: {error.strerror}") from error
-    if status.st_size == 0:
-        raise NotAVideoError(path, "is empty")
 
 
 def _why_unreadable(run: FfmpegRun, status: int) -> str:

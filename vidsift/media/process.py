@@ -32,6 +32,7 @@ from vidsift.errors import (
     StorageError,
     VidsiftError,
 )
+from vidsift.media.source import unquoted
 
 __all__ = [
     "FfmpegRun",
@@ -39,7 +40,6 @@ __all__ = [
     "ffmpeg_binary",
     "has_encoder",
     "has_filter",
-    "input_file",
     "resolve_time_limit",
     "run_ffmpeg",
 ]
@@ -47,13 +47,6 @@ __all__ = [
 # Older versions decode the same frames, but 5.1 and 7.0 do not tell how long a first frame is
 # delayed by an edit list (so that a cut would be late by that), and 5.1 ends well on a full disk.
 _OLDEST = (8, 0)
-# Formats that hold their own pictures. Those that name other files (hls, dash, concat, imf,
-# image2 patterns) are left out on purpose: a video must not make ffmpeg read something else.
-_FORMATS = (
-    "aac,ac3,aiff,apng,asf,avi,av1,dv,flac,flv,gif,h264,hevc,ivf,m4v,matroska,webm,mjpeg,mov,mp4,"
-    "m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,mpegtsraw,mpegvideo,mpjpeg,mxf,nsv,nut,obu,ogg,rm,roq,swf,"
-    "vc1,viv,wav,wtv,y4m,yuv4mpegpipe"
-)
 _MAX_LINES = 20_000
 _MAX_LINE = 2_000
 _PREFIX = re.compile(r"^(?:\[[^\]]*@ 0x[0-9a-f]+\] )+")
@@ -129,13 +122,6 @@ def has_encoder(name: str) -> bool:
     return name in _listed("-encoders")
 
 
-def input_file(path: Path, **options: Any) -> Any:
-    """An ffmpeg-python input of one file that may read neither the network nor other files."""
-    return ffmpeg.input(
-        f"file:{path}", protocol_whitelist="file,pipe", format_whitelist=_FORMATS, **options
-    )
-
-
 def resolve_time_limit(time_limit: float, video_seconds: float) -> float:
     """Seconds that a run over so much video may take; 0 stands for 60 plus 4 for each second."""
     return time_limit or 60.0 + 4.0 * video_seconds
@@ -151,22 +137,24 @@ def compile_stream(stream: Any, *, loglevel: str = "error") -> list[str]:
         "-nostats",
         "-loglevel",
         f"repeat+{loglevel}",
-        *rest,
+        *map(unquoted, rest),
     ]
 
 
 class FfmpegRun:
     """One run of ffmpeg in its own process group; leaving the context ends it, whatever its state.
 
-    `subject` is the file that errors name. `time_limit` bounds the seconds spent waiting for
+    `subject` is the file that errors name, `output` the one that is written, if it is another, for
+    errors of the disk. `time_limit` bounds the seconds spent waiting for
     ffmpeg, so that a slow consumer of its output is not held against the file; it may be raised
     while the run goes on.
     """
 
-    def __init__(self, *, subject: Path, time_limit: float) -> None:
+    def __init__(self, *, subject: Path, time_limit: float, output: Path | None = None) -> None:
         if time_limit <= 0:
             raise ValueError(f"time_limit must be positive, got {time_limit}")
         self.subject = subject
+        self.output = output or subject
         self.time_limit = time_limit
         self.lines: deque[str] = deque(maxlen=_MAX_LINES)
         self._waited = 0.0
@@ -254,7 +242,8 @@ class FfmpegRun:
 
     def complaints(self) -> list[str]:
         """What ffmpeg said that means something to a person, in order."""
-        said = (_PREFIX.sub("", line).replace(f"file:{self.subject}: ", "") for line in self.lines)
+        subject = os.fsencode(self.subject).decode("utf-8", "replace")
+        said = (_PREFIX.sub("", line).replace(f"file:{subject}: ", "") for line in self.lines)
         words = (_ERROR_OPENING.sub("", line.strip()) for line in said)
         return [line for line in words if line and not _EMPTY_PHRASES.match(line)]
 
@@ -270,8 +259,8 @@ class FfmpegRun:
         """The error to raise for a failed run."""
         if any("No space left on device" in line for line in self.lines):
             return StorageError(
-                f"{self.subject}: the disk filled up while ffmpeg was writing; free some space "
-                "and try again"
+                f"{self.output.parent}: the disk filled up while {self.output.name} was written; "
+                "free some space and try again"
             )
         return MediaError(self.subject, self.reason(returncode))
 
@@ -328,6 +317,7 @@ def run_ffmpeg(
     *,
     subject: Path,
     time_limit: float,
+    output: Path | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> str:
     """Run an ffmpeg-python output stream to its end and return what ffmpeg wrote to stderr.
@@ -336,6 +326,7 @@ def run_ffmpeg(
         stream: the output, or merged outputs; each writes to a file.
         subject: the file that an error names.
         time_limit: seconds, positive.
+        output: the file that an error of the disk names, if it is another.
         progress: called in this thread with the seconds of output written so far.
 
     Raises:
@@ -357,7 +348,7 @@ def run_ffmpeg(
         return bool(data)
 
     command = compile_stream(stream, loglevel="warning")
-    with FfmpegRun(subject=subject, time_limit=time_limit) as run:
+    with FfmpegRun(subject=subject, time_limit=time_limit, output=output) as run:
         if progress is not None:
             command[1:1] = ["-progress", f"pipe:{run.open_pipe(on_progress)}"]
         run.start(command)
