@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, ValidationError, model_validator
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     encoder: str = Field(
         "", description="`builtin` or `open_clip:MODEL/PRETRAINED`; empty: the library's own"
     )
-    device: str = Field("auto", pattern="^(auto|cpu|cuda)$", description="auto, cpu or cuda")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
     batch_size: int = Field(32, ge=1, le=4096, description="frames a batch of the encoder")
     workers: int = Field(2, ge=1, le=64, description="videos that are indexed at the same time")
 
@@ -103,13 +103,16 @@ def load_settings(library: Path, **flags: Any) -> Settings:
             origin[key] = source
 
     file = library / CONFIG_FILE
-    if file.is_file():
-        try:
+    try:
+        if file.is_file():
             merge(str(file), tomllib.loads(file.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: not readable as TOML: {error}; correct the file") from error
-        except OSError as error:
-            raise ConfigError(f"{file}: {error.strerror}; make the file readable") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not readable as TOML: {error}; correct the file") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: {error.strerror}; make the file and its folder readable, "
+            "or name another library"
+        ) from error
     for name, value in os.environ.items():
         if not name.startswith(_PREFIX) or name in _NOT_SETTINGS:
             continue
@@ -124,10 +127,10 @@ def load_settings(library: Path, **flags: Any) -> Settings:
         for problem in error.errors():
             key = str(problem["loc"][0]) if problem["loc"] else "settings"
             known = ", ".join(sorted(Settings.model_fields))
-            what = (
-                f"unknown key (known: {known})"
-                if problem["type"] == "extra_forbidden"
-                else problem["msg"]
-            )
+            what = problem["msg"]
+            if problem["type"] == "extra_forbidden":
+                what = f"unknown key (known: {known})"
+            elif problem["type"] == "literal_error":
+                what = "must be " + problem["ctx"]["expected"].replace("'", "")
             lines.append(f"{origin.get(key, 'settings')}: {key}: {what}")
         raise ConfigError("\n".join(lines)) from error
