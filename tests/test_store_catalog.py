@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
@@ -436,3 +439,81 @@ def test_url_that_cannot_be_used(bad: str, what: str) -> None:
 def test_server_that_does_not_answer() -> None:
     with pytest.raises(LibraryError, match=r"me:\*\*\*@127.0.0.1:1/none: cannot connect: .*check"):
         Catalog.open("postgresql://me:secret@127.0.0.1:1/none")
+
+
+@pytest.fixture(params=["bind mount", "another user"])
+def unwritable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """The catalog of a folder that this process may read and not write."""
+    folder = tmp_path / "library"
+    folder.mkdir()
+    file = folder / "catalog.sqlite3"
+    with Catalog.create(f"sqlite:///{file}") as catalog:
+        _commit(catalog, "a", "b")
+    if request.param == "another user":
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        file.chmod(0o400)
+        folder.chmod(0o500)
+        yield file
+        folder.chmod(0o700)
+        return
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    bind = ["mount", "--bind", "-o", "ro", str(folder), str(mounted)]
+    if os.geteuid() or subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        yield mounted / file.name
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+def test_a_catalog_that_may_not_be_written_is_read(unwritable: Path) -> None:
+    with Catalog.open(f"sqlite:///{unwritable}") as catalog:
+        assert len(catalog.videos()) == 2
+        with pytest.raises(StorageError, match="may not be written"):
+            catalog.start_run()
+        with pytest.raises(StorageError, match="may not be written"):
+            _commit(catalog, "c")
+        assert len(catalog.videos()) == 2
+    assert [entry.name for entry in unwritable.parent.iterdir()] == [unwritable.name]
+
+
+_AS_ANOTHER_USER = """
+import os, sys
+from vidsift.errors import StorageError
+from vidsift.store.catalog import Catalog
+os.setuid(65534)
+with Catalog.open(f"sqlite:///{sys.argv[1]}") as catalog:
+    print(len(catalog.videos()), flush=True)
+    sys.stdin.readline()
+    print(len(catalog.videos()), flush=True)
+    try:
+        catalog.start_run()
+    except StorageError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_another_user_reads_what_the_owner_goes_on_to_write() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        file = Path(folder) / "catalog.sqlite3"
+        with Catalog.create(f"sqlite:///{file}") as catalog:
+            _commit(catalog, "a")
+        with subprocess.Popen(
+            [sys.executable, "-c", _AS_ANOTHER_USER, str(file)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as reader:
+            assert reader.stdin is not None
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "1\n"
+            with Catalog.open(f"sqlite:///{file}") as catalog:
+                _commit(catalog, "b", "c", "d")
+                said, _ = reader.communicate("on\n", timeout=60)
+        seen, refused, *_ = said.splitlines()
+        assert seen == "4"
+        assert "may not be written" in refused

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from vidsift.errors import DamagedLibraryError, StorageError
+from vidsift.store import features
 from vidsift.store.features import FeatureStore
 
 
@@ -115,7 +116,8 @@ def test_full_disk_leaves_the_old_file_and_nothing_else(store: FeatureStore) -> 
     np.testing.assert_allclose(store.read("a.npy", 0, 4, 24), old, atol=1e-3)
 
 
-def test_open_files_are_bounded(store: FeatureStore) -> None:
+def test_open_files_are_bounded(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "_OPEN_FILES", 256)
     for number in range(300):
         store.write(f"{number}.npy", _features(2, 4, number))
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -143,3 +145,19 @@ def test_threads_read_their_own_files(store: FeatureStore) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_are_damage(
+    store: FeatureStore, tmp_path: Path, value: float
+) -> None:
+    store.write("a.npy", _features(4))
+    file = tmp_path / "features" / "a.npy"
+    content = bytearray(file.read_bytes())
+    content[-2:] = np.array(value, "<f2").tobytes()
+    file.write_bytes(content)
+    store.read("a.npy", 0, 3, 24)
+    with pytest.raises(DamagedLibraryError, match="vidsift index"):
+        store.read("a.npy", 3, 1, 24)
+    with pytest.raises(DamagedLibraryError, match="vidsift index"):
+        store.open("a.npy")

@@ -22,7 +22,7 @@ from vidsift.errors import (
     StorageError,
 )
 
-__all__ = ["make_engine", "parse_url", "reading", "sqlite_file", "writing"]
+__all__ = ["is_writable", "make_engine", "parse_url", "reading", "sqlite_file", "writing"]
 
 _BUSY_SECONDS = 10.0
 
@@ -56,6 +56,18 @@ def sqlite_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
+def is_writable(url: URL) -> bool:
+    """Whether this process may write the database, as far as the file system tells.
+
+    SQLite writes beside its file too, so both the file and its folder matter. A file that does not
+    exist, and a server, are taken as writable: to open them tells more.
+    """
+    file = sqlite_file(url)
+    if file is None:
+        return True
+    return not file.exists() or all(os.access(place, os.W_OK) for place in (file, file.parent))
+
+
 def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
     """An engine whose connections are set up the same way on every checkout.
 
@@ -66,12 +78,16 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
     if file is None:
         return _postgres_engine(url, read_only)
 
+    on_read_only_medium = read_only and not is_writable(url)
+
     def connect() -> sqlite3.Connection:
         # mode=rw: a missing file is an error and not a new empty database; create() makes it.
         options = "mode=rw"
-        if read_only and not os.access(file, os.W_OK):
-            # A reader of a WAL database writes beside it, which a read-only medium does not allow.
-            options = "mode=ro&immutable=1"
+        if on_read_only_medium:
+            # A reader of a WAL database writes beside it, which is not allowed here. Where its
+            # owner is at work there is a log already, which must be read and not passed over.
+            has_log = file.with_name(f"{file.name}-wal").exists()
+            options = "mode=ro" if has_log else "mode=ro&immutable=1"
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?{options}",
             uri=True,
@@ -94,7 +110,9 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
             raise
         return connection
 
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool)
+    # A connection that takes the file as immutable must not outlive the moment it was opened for.
+    pool = sa.pool.NullPool if on_read_only_medium else sa.pool.QueuePool
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool)
     engine.url = url
 
     @event.listens_for(engine, "begin")

@@ -87,10 +87,12 @@ class FeatureStore:
             content = os.pread(file.descriptor, count * row, _HEADER_BYTES + first * row)
         if len(content) != count * row:
             raise self._damaged(name, "is cut short")
-        return np.ndarray((count, dimension), _HALF, content).astype(np.float32)
+        half = np.ndarray((count, dimension), _HALF, content)
+        self._check_finite(name, half)
+        return half.astype(np.float32)
 
     def open(self, name: str) -> Float16[np.ndarray, "n d"]:
-        """All of a video's features, mapped into memory and read as they are used.
+        """All of a video's features, mapped into memory.
 
         Raises:
             DamagedLibraryError: the file is absent or damaged.
@@ -99,9 +101,11 @@ class FeatureStore:
             file = self._opened(name)
         shape = (file.num_frames, file.dimension)
         try:
-            return np.memmap(self._path(name), "<f2", "r", offset=_HEADER_BYTES, shape=shape)
+            half = np.memmap(self._path(name), "<f2", "r", offset=_HEADER_BYTES, shape=shape)
         except (OSError, ValueError) as error:
             raise self._damaged(name, str(error)) from error
+        self._check_finite(name, half)
+        return half
 
     def sha256(self, name: str) -> str:
         """The SHA-256 of the file as it is now, to be held against the catalog's.
@@ -173,6 +177,11 @@ class FeatureStore:
         if os.fstat(descriptor).st_size != _HEADER_BYTES + 2 * num_frames * dimension:
             raise self._damaged(name, "has another length than its first line says")
         return _OpenFile(descriptor, num_frames, dimension)
+
+    def _check_finite(self, name: str, half: Float16[np.ndarray, "n d"]) -> None:
+        # A flipped bit can make a number infinite, which would outweigh every honest one.
+        if not np.isfinite(half).all():
+            raise self._damaged(name, "holds values that are no numbers")
 
     def _damaged(self, name: str, what: str) -> DamagedLibraryError:
         return DamagedLibraryError(

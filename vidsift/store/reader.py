@@ -17,7 +17,7 @@ from vidsift.errors import (
     SchemaError,
 )
 from vidsift.store import records
-from vidsift.store.connection import make_engine, parse_url, reading, sqlite_file
+from vidsift.store.connection import is_writable, make_engine, parse_url, reading, sqlite_file
 from vidsift.store.records import Generation, RunRecord
 from vidsift.store.schema import HEAD, clip_vectors, clips, library, runs, shots, summaries, videos
 from vidsift.types import (
@@ -84,13 +84,14 @@ class CatalogReader:
 
     @classmethod
     def open(cls: type[_Opened], url: str, *, read_only: bool = False) -> _Opened:
-        """Open a catalog that exists.
+        """Open a catalog that exists; for reading only, too, where it may not be written.
 
         Raises:
             LibraryNotFoundError: there is none at that URL.
             SchemaError: its schema is older or newer than this program's.
         """
-        engine = make_engine(parse_url(url), read_only=read_only)
+        parsed = parse_url(url)
+        engine = make_engine(parsed, read_only=read_only or not is_writable(parsed))
         try:
             _check_schema(engine)
         except BaseException:
