@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from scenedetect import open_video  # an independent reader of what we rendered
+from typer.testing import CliRunner
 
+from indexer import index_videos
+from search import SearchEngine
+from ui import terminal
+from ui.cli import app
+from ui.progress import render_with_progress, share_shown
+from ui.report import index_json, print_index, print_moments
+from vidsift.library import Library
 from vidsift.media.probe import probe
+from vidsift.models.encoder import list_encoders
 
 
 def vidsift(
@@ -27,7 +40,7 @@ def vidsift(
     )
 
 
-def one_line(done: Done, code: int, *words: str) -> None:
+def one_line(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     """A user's mistake: this exit code, one line that has these words, and no traceback."""
     lines = [line for line in done.stderr.strip().splitlines() if line.startswith("vidsift:")]
     assert done.returncode == code, done.stderr
@@ -81,6 +94,95 @@ def test_search_prints_a_table_on_stdout_and_nothing_on_stderr(library):
     assert done.returncode == 0
     assert "one.mp4" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("question", ["[/red]", "[bold]x", "a :dog: [red]"])
+def test_questions_and_file_names_are_no_markup(library, tmp_path, question):
+    name = "[red] [bold]x :dog:.mp4"
+    with Library.open(library) as opened:
+        moment = replace(SearchEngine(opened).search("red", 1)[0], video=tmp_path / name)
+        for console in (terminal.out, terminal.err):
+            with console.capture() as shown:
+                print_moments(question, [moment], opened, console)
+            assert question in shown.get()
+            assert name in shown.get()
+    written = io.StringIO()
+    screen = Console(
+        file=written, force_terminal=True, color_system=None, width=100, markup=False, emoji=False
+    )
+    with share_shown("rendering", name, screen) as show:
+        show(0.5)
+    assert name in written.getvalue()
+    assert "rendering" in written.getvalue()
+
+
+def test_where_stderr_is_no_terminal_a_line_says_what_has_begun():
+    written = io.StringIO()
+    with share_shown("rendering", "one.mp4", Console(file=written)) as show:
+        show(0.5)
+    assert written.getvalue() == "rendering: one.mp4\n"
+
+
+def test_a_line_that_is_no_utf8_does_not_end_the_stream(library):
+    done = subprocess.run(
+        [sys.executable, "-m", "ui.cli", "search", "--json", "-k", "1", "-"],
+        input=b"red\n\xff\xfe\ngreen\n",
+        capture_output=True,
+        timeout=60,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["query"] for answer in answers] == ["red", "\ufffd\ufffd", "green"]
+    assert done.returncode == 0
+
+
+def shell(line: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`V` in the line is the command."""
+    command = line.replace("V ", f"{sys.executable} -m ui.cli ", 1)
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, env=os.environ | env, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", ["search x --json", "search x", "status --json", "--help"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_is_one_clear_line(library, arguments):
+    done = shell(f"V {arguments} >/dev/full")
+    one_line(done, 2, "No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+    assert "--help" in arguments or "cannot write the output" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", ["search x --json", "search x"])
+def test_a_reader_that_has_gone_ends_it_quietly(library, arguments):
+    done = shell(f"V {arguments} | true; exit ${{PIPESTATUS[0]}}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_closed_standard_streams(library):
+    one_line(shell("V search - <&-"), 2, "standard input is closed")
+    assert shell("V search red >&-").returncode == 0
+
+
+def test_an_encoding_without_the_characters_still_shows_the_answer(library):
+    done = shell("V search é", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\xe9" in done.stdout
+    assert "one.mp4" in done.stdout
+    done = shell("V search é --json", PYTHONIOENCODING="ascii")
+    assert json.loads(done.stdout)["query"] == "é"
+    one_line(shell("V status --library é", PYTHONIOENCODING="ascii"), 2, "\\xe9")
+
+
+def test_a_port_out_of_range_or_taken_is_refused():
+    done = CliRunner().invoke(app, ["ui", "--port", "99999"])
+    assert (done.exit_code, "65535" in done.output) == (2, True)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = vidsift("ui", "--port", port)
+    one_line(done, 2, f"port {port}", "--port")
+    assert "the page is at" not in done.stderr
 
 
 def test_search_reads_questions_from_stdin(library):
@@ -143,6 +245,22 @@ def test_encoders_are_listed_with_what_they_lack(library):
     assert all(status["available"] or status["remedy"] for status in listed.values())
 
 
+def test_what_an_encoder_lacks_comes_out_whole(library):
+    shown = CliRunner().invoke(app, ["encoders"], env={"COLUMNS": "80"}).output
+    lacking = [status for status in list_encoders() if not status.available]
+    for status in lacking:
+        assert status.remedy.removeprefix(f"{status.name}: ") in shown
+        if status.name in shown and "weights are not" in status.remedy:
+            assert f"vidsift encoders --fetch {status.name}" in shown
+
+
+def test_fetching_opens_the_encoder_and_names_an_unknown_one(library):
+    done = vidsift("encoders", "--fetch", "builtin")
+    assert done.returncode == 0
+    assert "builtin can be used now" in done.stderr
+    one_line(vidsift("encoders", "--fetch", "nonsense"), 2, "nonsense", "unknown")
+
+
 def test_db_upgrade(library):
     done = vidsift("db", "upgrade")
     assert done.returncode == 0
@@ -153,6 +271,48 @@ def test_index_can_render_at_once(home, tmp_path):
     done = vidsift("index", home / "videos" / "two.mkv", "--render", "--library", tmp_path / "lib")
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "lib" / "skims").glob("**/two.summary.mp4"))) == 1
+
+
+@pytest.mark.slow
+def test_a_video_that_cannot_be_rendered_is_named_and_the_rest_go_on(tmp_path, make_film):
+    for name in ("a.mp4", "b.mp4"):
+        make_film(tmp_path / "v" / name, [("red" if name == "a.mp4" else "blue", 3)])
+    with Library.open(tmp_path / "lib", create=True) as opened:
+        report = index_videos(opened, [tmp_path / "v"])
+        (tmp_path / "v" / "a.mp4").unlink()
+        not_rendered = render_with_progress(opened, sorted(report.indexed), terminal.err)
+    ((path, reason),) = not_rendered
+    assert path == tmp_path / "v" / "a.mp4"
+    assert reason.startswith("is gone")
+    assert len(list((tmp_path / "lib" / "skims").glob("**/b.summary.mp4"))) == 1
+    assert index_json(report, not_rendered, 2, 2)["not_rendered"] == [
+        {"path": str(path), "reason": reason}
+    ]
+    with terminal.err.capture() as shown:
+        print_index(report, not_rendered, 2, 2)
+    assert f"not rendered: {path}: {reason}" in shown.get()
+
+
+def test_a_failed_rendering_is_reported_and_exits_with_1(home, tmp_path):
+    (tmp_path / "lib").mkdir()
+    # Nothing can be rendered into a folder whose place a file takes.
+    (tmp_path / "lib" / "skims").write_text("no folder")
+    done = vidsift("index", home / "videos" / "two.mkv", "--render", "--library", tmp_path / "lib")
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"not rendered: {home / 'videos' / 'two.mkv'}: " in done.stderr
+    assert "1 indexed" in done.stdout
+
+
+def test_another_encoder_is_refused_where_nothing_is_new(home, library):
+    one_line(vidsift("index", home / "videos", "--encoder", "nonsense"), 2, "nonsense", "builtin")
+
+
+def test_json_names_absolute_files(home, library, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["summarize", "one.mp4", "--seconds", "1", "--out", "rel", "--json"]
+    files = json.loads(CliRunner().invoke(app, command).stdout)["files"]
+    assert {Path(file).parent for file in files.values()} == {tmp_path / "rel"}
 
 
 @pytest.mark.parametrize(
@@ -207,7 +367,10 @@ def test_ctrl_c_keeps_the_library_usable(home, tmp_path, make_film):
     )
     time.sleep(4)
     process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)  # an impatient one must not break the ending
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    assert "vidsift: interrupted; what was finished is kept" in errors
     assert "Traceback" not in errors
     assert vidsift("status", "--library", tmp_path / "lib").returncode == 0

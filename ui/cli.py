@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,16 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from ui.report import (
+    answer_json,
+    answer_line_json,
+    index_json,
+    print_index,
+    print_moments,
+)
+from ui.terminal import err, out, print_json, run
 from vidsift import __version__
-from vidsift.errors import QueryError, VidsiftError
+from vidsift.errors import ConfigError, QueryError
 
 if TYPE_CHECKING:
-    from indexer import IndexReport
     from vidsift.library import Library
-    from vidsift.types import SearchResult
 
 __all__ = ["app", "main"]
 
@@ -33,9 +38,6 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 LibraryOption = Annotated[
     Path | None,
@@ -50,18 +52,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 def main() -> None:
     """Entry point: errors that are ours become one line and exit code 2, never a traceback."""
-    try:
-        app()
-    except VidsiftError as error:
-        err.print(f"vidsift: {error}", style="red", markup=False)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("vidsift: interrupted; what was finished is kept, run the command again to go on")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone (`vidsift search ... | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    run(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -83,6 +74,9 @@ def _library(
     from vidsift.library import Library
 
     with Library.open(library or context.obj, create=create, **flags) as opened:
+        if "encoder" in flags:
+            # Also where nothing is new to index or to find, and so no encoder would be opened.
+            opened.check_encoder()
         yield opened
 
 
@@ -101,60 +95,21 @@ def index(
 ) -> None:
     """Index files and folders: incremental, resumable, with progress.
 
-    Exit code 1 if some files could not be used; each is named with its reason.
+    Exit code 1 if some files could not be used or rendered; each is named with its reason.
     """
     from ui.progress import index_with_progress, render_with_progress
 
     with _library(context, library, create=True, encoder=encoder, device=device) as opened:
         report = index_with_progress(opened, paths, err, retry=retry)
-        if render:
-            render_with_progress(opened, report.indexed, err)
+        not_rendered = render_with_progress(opened, report.indexed, err) if render else []
         videos = opened.catalog.videos()
     searchable = sum(video.status == "searchable" for video in videos)
     if as_json:
-        _print_json(_report_json(report, searchable, len(videos)))
+        print_json(index_json(report, not_rendered, searchable, len(videos)))
     else:
-        _print_report(report, searchable, len(videos))
-    if report.failed:
+        print_index(report, not_rendered, searchable, len(videos))
+    if report.failed or not_rendered:
         raise typer.Exit(1)
-
-
-def _report_json(report: IndexReport, searchable: int, videos: int) -> dict[str, Any]:
-    return {
-        "indexed": [str(path) for path in report.indexed],
-        "unchanged": [str(path) for path in report.unchanged],
-        "renamed": [{"from": str(a), "to": str(b)} for a, b in report.renamed],
-        "missing": [str(path) for path in report.missing],
-        "failed": [{"path": str(path), "reason": reason} for path, reason in report.failed],
-        "notes": [{"path": str(path), "note": note} for path, note in report.notes],
-        "seconds": round(report.seconds, 3),
-        "video_seconds": round(report.video_seconds, 3),
-        "searchable": searchable,
-        "videos": videos,
-    }
-
-
-def _print_report(report: IndexReport, searchable: int, videos: int) -> None:
-    for path, note in report.notes:
-        err.print(f"note: {path}: {note}", style="yellow", markup=False)
-    for old, new in report.renamed:
-        err.print(f"renamed: {old} -> {new}", markup=False)
-    for path in report.missing:
-        err.print(f"gone: {path} (kept, not searched)", style="yellow", markup=False)
-    for path, reason in report.failed:
-        err.print(f"skipped: {path}: {reason}", style="red", markup=False)
-    took = ""
-    if report.indexed:
-        speed = report.video_seconds / report.seconds
-        took = (
-            f" ({report.video_seconds:.0f} s of video in {report.seconds:.1f} s,"
-            f" {speed:.0f}x real time)"
-        )
-    out.print(
-        f"{len(report.indexed)} indexed{took}, {len(report.unchanged)} unchanged,"
-        f" {len(report.renamed)} renamed, {len(report.missing)} gone,"
-        f" {len(report.failed)} skipped. {searchable} of {videos} videos are searchable."
-    )
 
 
 @app.command()
@@ -169,65 +124,19 @@ def search(
     """Find moments that a sentence describes, best first."""
     from search import SearchEngine
 
+    if text == "-" and sys.stdin is None:
+        raise QueryError("standard input is closed; pipe the questions in, one a line")
     with _library(context, library, encoder=encoder) as opened:
         engine = SearchEngine(opened)
         if text == "-":
             for line in sys.stdin:
-                _print_json(_answer_json(engine, line, k))
+                print_json(answer_line_json(engine, line, k))
             return
         results = engine.search(text, k)
         if as_json:
-            _print_json(_answer_json_of(engine, text, results))
+            print_json(answer_json(engine, text, results))
         else:
             print_moments(text, results, opened)
-
-
-def _answer_json(engine: Any, line: str, k: int) -> dict[str, Any]:
-    try:
-        return _answer_json_of(engine, line.strip(), engine.search(line, k))
-    except QueryError as error:
-        # One bad question in a stream must not end it, and its line must not be missing.
-        return {"query": line.strip(), "error": str(error), "results": []}
-
-
-def _answer_json_of(engine: Any, text: str, results: list[SearchResult]) -> dict[str, Any]:
-    return {
-        "query": text,
-        "encoder": engine.library.encoder.stamp.name,
-        "results": [
-            {
-                "video_id": result.moment.video_id,
-                "video": str(result.video),
-                "start_seconds": round(result.moment.span.start, 3),
-                "end_seconds": round(result.moment.span.end, 3),
-                "peak_seconds": round(result.moment.peak_seconds, 3),
-                "score": round(result.moment.score, 6),
-                "clip_id": result.moment.clip_id,
-                "thumbnail": str(result.thumbnail),
-            }
-            for result in results
-        ],
-    }
-
-
-def print_moments(
-    text: str, results: list[SearchResult], library: Library, console: Console = out
-) -> None:
-    """The moments found, as a table; without any, why there are none."""
-    from vidsift.times import clock
-
-    if not results:
-        console.print(f"nothing to search in {library.root}: index a folder first", markup=False)
-        return
-    table = Table("video", "start - end", "score", title=text, title_justify="left")
-    for result in results:
-        span = result.moment.span
-        table.add_row(
-            str(result.video.name),
-            f"{clock(span.start)} - {clock(span.end)}",
-            f"{result.moment.score:.3f}",
-        )
-    console.print(table)
 
 
 @app.command()
@@ -250,6 +159,8 @@ def summarize(
     from ui.progress import write_with_progress
     from vidsift.times import clock
 
+    if folder is not None:
+        folder = folder.expanduser().absolute()
     with _library(context, library) as opened:
         record = opened.video(video)
         summary = choose(
@@ -257,7 +168,7 @@ def summarize(
         )
         files = write_with_progress(opened, record, summary, folder, err)
     if as_json:
-        _print_json(summary_json(record, summary, files))
+        print_json(summary_json(record, summary, files))
         return
     table = Table("segment", "saliency", title=f"{record.path.name}  {summary.query}")
     for segment in summary.segments:
@@ -267,7 +178,6 @@ def summarize(
     out.print(
         f"{summary.duration_seconds:.1f} s of {record.duration_seconds:.1f} s\n"
         f"video       {files.video}\nstoryboard  {files.storyboard}\njson        {files.json}",
-        markup=False,
     )
 
 
@@ -284,7 +194,7 @@ def status(
     searchable = [video for video in videos if video.status == "searchable"]
     rest = [video for video in videos if video.status != "searchable"]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "library": str(root),
                 "encoder": stamp.name if stamp else None,
@@ -305,28 +215,40 @@ def status(
         f"library   {root}\nencoder   {stamp.name if stamp else 'none yet'}\n"
         f"{len(searchable)} of {len(videos)} videos are searchable:"
         f" {seconds / 3600:.2f} h, {sum(v.num_clips for v in searchable)} clips, {vectors} vectors",
-        markup=False,
     )
     for video in rest:
-        out.print(f"{video.status}: {video.path}: {video.reason}", markup=False)
+        out.print(f"{video.status}: {video.path}: {video.reason}")
 
 
 @app.command()
-def encoders(as_json: JsonOption = False) -> None:
+def encoders(
+    fetch: Annotated[
+        str | None, typer.Option("--fetch", metavar="NAME", help="Download the encoder's weights")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """The encoders that can be used here and now, and of the others what is lacking."""
     from dataclasses import asdict
 
-    from vidsift.models.encoder import list_encoders
+    from vidsift.models.encoder import list_encoders, open_encoder
 
+    if fetch is not None:
+        err.print(f"fetching and preparing {fetch}")
+        open_encoder(fetch, fetch=True).close()
+        err.print(f"{fetch} can be used now")
+        return
     found = list_encoders()
     if as_json:
-        _print_json([asdict(status) for status in found])
+        print_json([asdict(status) for status in found])
         return
-    table = Table("encoder", "usable", "runtime", "what to do")
+    table = Table(Column("encoder", overflow="fold"), "usable", "runtime")
     for status_ in found:
-        usable = "yes" if status_.available else "no"
-        table.add_row(status_.name, usable, status_.runtime, status_.remedy)
+        table.add_row(status_.name, "yes" if status_.available else "no", status_.runtime)
     out.print(table)
+    for status_ in found:
+        if not status_.available:
+            # Below the table and not in it: a command must come out whole, to be copied.
+            out.print(f"\n{status_.name}\n{status_.remedy.removeprefix(f'{status_.name}: ')}")
 
 
 @db.command()
@@ -341,29 +263,55 @@ def upgrade(context: typer.Context, library: LibraryOption = None) -> None:
     if not url and not (root / "catalog.sqlite3").exists():
         raise LibraryNotFoundError(f"{root}: no library here; name one with --library")
     revision = upgrade_schema(url or f"sqlite:///{root / 'catalog.sqlite3'}")
-    out.print(f"{root}: schema is at {revision}", markup=False)
+    out.print(f"{root}: schema is at {revision}")
 
 
 @app.command()
 def ui(
     context: typer.Context,
     library: LibraryOption = None,
-    port: Annotated[int, typer.Option("--port", help="TCP port on this machine")] = 8501,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="TCP port on this machine")
+    ] = 8501,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Serve the page, open no browser")
+    ] = False,
 ) -> None:
     """Open the page in a browser. It is served to this machine alone (127.0.0.1)."""
     from vidsift.config import default_library
 
     root = (library or context.obj or default_library()).expanduser().absolute()
+    _require_free(port)
+    headless = no_browser or not err.is_terminal or not _has_display()
     command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("app.py"))]
     command += ["--server.address=127.0.0.1", f"--server.port={port}"]
     command += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
-    command += ["--server.headless=true", "--client.toolbarMode=viewer"]
+    command += [f"--server.headless={str(headless).lower()}", "--server.showEmailPrompt=false"]
+    command += ["--client.toolbarMode=viewer"]
     err.print(f"vidsift: the page is at http://127.0.0.1:{port} (Ctrl-C ends it)")
     environment = os.environ | {"VIDSIFT_LIBRARY": str(root)}
     if os.name == "posix":
         # In place of this process, so that a signal to it ends the page.
         os.execve(sys.executable, command, environment)  # noqa: S606
     raise typer.Exit(subprocess.call(command, env=environment))
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        if os.name == "posix":  # as the server binds: a page that has just ended is no obstacle
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} cannot be used ({error.strerror}); name another with --port"
+            ) from error
+
+
+def _has_display() -> bool:
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @app.command()
@@ -376,11 +324,6 @@ def demo(
     from ui.demo import run_demo
 
     run_demo(folder, out, err)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

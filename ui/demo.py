@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import platformdirs
 from rich.console import Console
-from rich.progress import Progress
 
 from search import SearchEngine
 from summarizer import summarize
-from ui.cli import print_moments
 from ui.demo_films import DEMO_QUERIES, build_demo_videos
-from ui.progress import index_with_progress, write_with_progress
+from ui.progress import index_with_progress, share_shown, write_with_progress
+from ui.report import print_moments
 from vidsift.library import Library
 
 __all__ = ["run_demo"]
@@ -27,9 +27,8 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
         VidsiftError: the extra `demo` is not installed, or the folder cannot be written.
     """
     root = (folder or platformdirs.user_data_path("vidsift") / "demo").expanduser().absolute()
-    with Progress(console=err, transient=not err.is_terminal) as bar:
-        task = bar.add_task("building the demo's videos", total=1.0)
-        videos = build_demo_videos(root / "videos", lambda share: bar.update(task, completed=share))
+    with share_shown("building", "the demo's videos", err) as show:
+        videos = build_demo_videos(root / "videos", show)
     with Library.open(root / "library", create=True) as library:
         report = index_with_progress(library, [root / "videos"], err)
         seconds = sum(video.duration_seconds for video in library.catalog.videos())
@@ -49,13 +48,12 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
             out.print(
                 f"summary of {record.path.name}, {about}: {summary.duration_seconds:.1f} s of"
                 f" {record.duration_seconds:.1f} s\n  video       {files.video}\n"
-                f"  storyboard  {files.storyboard}\n",
-                markup=False,
+                f"  storyboard  {files.storyboard}\n"
             )
     command = "vidsift" if not Path(".venv/bin/vidsift").exists() else ".venv/bin/vidsift"
+    command += f" --library {shlex.quote(str(root / 'library'))}"
     out.print(
         f"the library   {root / 'library'}\n"
-        f"open the page {command} --library {root / 'library'} ui\n"
-        f"search it     {command} --library {root / 'library'} search 'a red motorcycle'",
-        markup=False,
+        f"open the page {command} ui\n"
+        f"search it     {command} search 'a red motorcycle'"
     )

@@ -1,49 +1,72 @@
-"""Long work with a progress bar: how far, how long still, which file."""
+"""Long work with a progress bar: how far, how long still, which file.
+
+Where stderr is no terminal there is no bar; one line then says what has begun.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from indexer import IndexProgress, IndexReport, index_videos
 from summarizer import SummaryFiles, summarize, write_summary
 from ui.preview import summary_files
+from vidsift.errors import MediaError, VidsiftError
 from vidsift.library import Library
 from vidsift.types import Summary, VideoRecord
 
-__all__ = ["index_with_progress", "render_with_progress", "write_with_progress"]
+__all__ = [
+    "index_with_progress",
+    "render_with_progress",
+    "share_shown",
+    "write_with_progress",
+]
 
 
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+_BAR_WIDTH = 20
+
+
+@contextmanager
+def _bar(what: str, note: str, console: Console) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar of one task, whose total is not known yet."""
+    if not console.is_terminal:
+        console.print(f"{what}: {note}")
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(_BAR_WIDTH),
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=console,
-        transient=not console.is_terminal,
+        # A long name is cut, lest it push the bar out of the line.
+        TextColumn(
+            "{task.fields[note]}",
+            markup=False,
+            table_column=Column(no_wrap=True, max_width=max(10, console.width - _BAR_WIDTH - 40)),
+        ),
     )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield bar, bar.add_task(what, total=None, note=note)
 
 
 def index_with_progress(
     library: Library, paths: Sequence[Path | str], console: Console, *, retry: bool = False
 ) -> IndexReport:
     """Index with a bar of bytes done, the time that is left and the file at hand."""
-    with _bar(console) as bar:
-        task = bar.add_task("indexing", total=None, note="looking for videos, loading the encoder")
+    with _bar("indexing", "looking for videos, loading the encoder", console) as (bar, task):
 
         def show(progress: IndexProgress) -> None:
             bar.update(
@@ -56,23 +79,34 @@ def index_with_progress(
         return index_videos(library, paths, retry=retry, on_progress=show)
 
 
+@contextmanager
+def share_shown(what: str, note: str, console: Console) -> Iterator[Callable[[float], None]]:
+    """Show the share of the work that is done; call what this gives with it, 0 to 1."""
+    with _bar(what, note, console) as (bar, task):
+        yield lambda share: bar.update(task, total=1.0, completed=share)
+
+
 def write_with_progress(
     library: Library, record: VideoRecord, summary: Summary, out: Path | None, console: Console
 ) -> SummaryFiles:
     """Render and write one summary with a bar; without `out`, into the library's cache."""
-    with _bar(console) as bar:
-        task = bar.add_task("rendering", total=1.0, note=record.path.name)
-
-        def show(share: float) -> None:
-            bar.update(task, completed=share)
-
+    with share_shown("rendering", record.path.name, console) as show:
         if out is None:
             return summary_files(library, record, summary, show)
         return write_summary(library, record, summary, out, progress=show)
 
 
-def render_with_progress(library: Library, paths: Sequence[Path], console: Console) -> None:
-    """Render the generic summaries of the videos at `paths`."""
+def render_with_progress(
+    library: Library, paths: Sequence[Path], console: Console
+) -> list[tuple[Path, str]]:
+    """Render the generic summaries of the videos at `paths`; returns which failed, and why."""
+    failed = []
     for path in paths:
-        record = library.video(path)
-        write_with_progress(library, record, summarize(library, record), None, console)
+        try:
+            record = library.video(path)
+            write_with_progress(library, record, summarize(library, record), None, console)
+        except VidsiftError as error:
+            # One video must not cost the rest theirs.
+            reason = error.reason if isinstance(error, MediaError) else str(error)
+            failed.append((path, reason))
+    return failed
