@@ -149,8 +149,14 @@ def test_a_query_of_other_weights_has_another_stamp(encoder: Encoder, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("open_clip:ViT-B-32/laion2b_s34b_b79k", r"not on this machine; fetch them with .*copy"),
-        ("open_clip:ViT-B-32/openai", r"not on this machine; fetch them with .*copy"),
+        (
+            "open_clip:ViT-B-32/laion2b_s34b_b79k",
+            r"fetch them with `vidsift encoders --fetch .*copy",
+        ),
+        (
+            "open_clip:ViT-B-32/openai",
+            r"fetch them with `vidsift encoders --fetch .*copy",
+        ),
         ("open_clip:hf-hub:no-such-org/no-such-model", "not on this machine"),
         ("open_clip:hf-hub:a/b/c", "hf-hub:ORG/NAME"),
         (
@@ -206,4 +212,4 @@ def test_encoders_are_listed_with_what_they_lack(no_network, tmp_path: Path, mon
     assert statuses["builtin"].runtime == "OpenVINO on CPU"
     absent = statuses["open_clip:ViT-B-32/laion2b_s34b_b79k"]
     assert not absent.available
-    assert "fetch" in absent.remedy
+    assert f"vidsift encoders --fetch {absent.name}" in absent.remedy

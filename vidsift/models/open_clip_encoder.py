@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -282,8 +283,7 @@ def _absent(name: str, where: Path) -> EncoderError:
 
 
 def _fetch(name: str) -> str:
-    opening = f"from vidsift.models.encoder import open_encoder; open_encoder('{name}', fetch=True)"
-    return f'python -c "{opening}"'
+    return f"vidsift encoders --fetch {shlex.quote(name)}"
 
 
 def _configuration_hash(source: Source) -> str:
