@@ -37,6 +37,7 @@ from vidsift.types import (
     VideoProbe,
 )
 
+WARM_UP = 200  # other questions, after which files are open and pages of the database at hand
 CLIPS_A_VIDEO, FRAMES_A_CLIP, VECTORS_A_CLIP, SECONDS_A_CLIP = 400, 8, 3, 4.0
 
 
@@ -108,9 +109,9 @@ def latency(library: Library, questions: list[str]) -> None:
     """p50 and p95 of a search and of its floor, question by question in alternation."""
     engine = SearchEngine(library)
     floors, searches = [], []
-    for warm in questions[:20]:
+    for warm in questions[:WARM_UP]:
         engine.search(warm)
-    for question in questions[20:]:
+    for question in questions[WARM_UP:]:
         began = time.perf_counter()
         library.encoder.encode_texts([question])
         middle = time.perf_counter()
@@ -146,7 +147,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    questions = list(prototype_texts()[:: max(1, 973 // (arguments.queries + 20))])
+    questions = list(prototype_texts())[:: max(1, 973 // (arguments.queries + WARM_UP))]
     with (
         tempfile.TemporaryDirectory() as scratch,
         Library.open(arguments.folder or scratch, create=True) as library,
