@@ -21,7 +21,7 @@ from search import SearchEngine
 from ui import terminal
 from ui.cli import app
 from ui.progress import render_with_progress, share_shown
-from ui.report import index_json, print_index, print_moments
+from ui.report import index_json, print_index, print_moments, say_if_preparing
 from vidsift.library import Library
 from vidsift.media.probe import probe
 from vidsift.models.encoder import list_encoders
@@ -114,6 +114,17 @@ def test_questions_and_file_names_are_no_markup(library, tmp_path, question):
         show(0.5)
     assert name in written.getvalue()
     assert "rendering" in written.getvalue()
+
+
+def test_the_wait_for_the_models_is_announced_once(library, tmp_path, monkeypatch):
+    with Library.open(library, device="cpu") as opened:
+        with terminal.err.capture() as shown:
+            say_if_preparing(opened)  # the fixture's indexing has prepared them
+        assert shown.get() == ""
+        monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path))
+        with terminal.err.capture() as shown:
+            say_if_preparing(opened)
+        assert shown.get().startswith("preparing the models, once")
 
 
 def test_where_stderr_is_no_terminal_a_line_says_what_has_begun():

@@ -20,6 +20,7 @@ from ui.report import (
     index_json,
     print_index,
     print_moments,
+    say_if_preparing,
 )
 from ui.terminal import err, out, print_json, run
 from vidsift import __version__
@@ -77,6 +78,7 @@ def _library(
         if "encoder" in flags:
             # Also where nothing is new to index or to find, and so no encoder would be opened.
             opened.check_encoder()
+            say_if_preparing(opened)
         yield opened
 
 
@@ -163,6 +165,8 @@ def summarize(
         folder = folder.expanduser().absolute()
     with _library(context, library) as opened:
         record = opened.video(video)
+        if query:
+            say_if_preparing(opened)
         summary = choose(
             opened, record, parse_query(query) if query else "", seconds=seconds, ratio=ratio
         )

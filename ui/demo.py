@@ -12,7 +12,7 @@ from search import SearchEngine
 from summarizer import summarize
 from ui.demo_films import DEMO_QUERIES, build_demo_videos
 from ui.progress import index_with_progress, share_shown, write_with_progress
-from ui.report import print_moments
+from ui.report import print_moments, say_if_preparing
 from vidsift.library import Library
 
 __all__ = ["run_demo"]
@@ -30,6 +30,7 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
     with share_shown("building", "the demo's videos", err) as show:
         videos = build_demo_videos(root / "videos", show)
     with Library.open(root / "library", create=True) as library:
+        say_if_preparing(library)
         report = index_with_progress(library, [root / "videos"], err)
         seconds = sum(video.duration_seconds for video in library.catalog.videos())
         out.print(

@@ -24,7 +24,16 @@ __all__ = [
     "index_json",
     "print_index",
     "print_moments",
+    "say_if_preparing",
 ]
+
+
+def say_if_preparing(library: Library) -> None:
+    """Say on stderr why nothing will seem to happen where the models are used the first time."""
+    from vidsift.models.encoder import needs_preparation
+
+    if needs_preparation(library.encoder_name, library.settings.device):
+        err.print("preparing the models, once (about half a minute)")
 
 
 def index_json(
