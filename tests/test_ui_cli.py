@@ -249,6 +249,19 @@ def test_status_says_what_is_searchable_and_why_not(home, tmp_path):
     assert json.loads(done.stdout)["results"] == []
 
 
+def test_status_names_a_video_that_lost_its_features(home, tmp_path):
+    lib = tmp_path / "lib"
+    assert vidsift("index", home / "videos", "--library", lib).returncode == 0
+    next((lib / "features").glob("*.npy")).unlink()
+    status = json.loads(vidsift("status", "--json", "--library", lib).stdout)
+    assert (status["searchable"], status["videos"]) == (1, 2)
+    assert status["not_searchable"][0]["status"] == "damaged"
+    done = vidsift("search", "red", "--json", "--library", lib)
+    assert done.returncode == 0
+    assert {result["video"] for result in json.loads(done.stdout)["results"]}
+    assert "is not searched" in done.stderr
+
+
 def test_encoders_are_listed_with_what_they_lack(library):
     done = vidsift("encoders", "--json")
     listed = {status["name"]: status for status in json.loads(done.stdout)}

@@ -195,8 +195,15 @@ def status(
         stamp = opened.catalog.stamp()
         vectors = opened.catalog.num_vectors()
         root = opened.root
-    searchable = [video for video in videos if video.status == "searchable"]
-    rest = [video for video in videos if video.status != "searchable"]
+        damage = {v.id: opened.damage(v) for v in videos if v.status == "searchable"}
+    searchable = [video for video in videos if damage.get(video.id) == ""]
+    rest = [
+        (video, "damaged", damage[video.id])
+        if damage.get(video.id)
+        else (video, video.status, video.reason)
+        for video in videos
+        if damage.get(video.id) != ""
+    ]
     if as_json:
         print_json(
             {
@@ -208,8 +215,8 @@ def status(
                 "vectors": vectors,
                 "seconds": round(sum(video.duration_seconds for video in searchable), 3),
                 "not_searchable": [
-                    {"video": str(video.path), "status": video.status, "reason": video.reason}
-                    for video in rest
+                    {"video": str(video.path), "status": state, "reason": reason}
+                    for video, state, reason in rest
                 ],
             }
         )
@@ -220,8 +227,8 @@ def status(
         f"{len(searchable)} of {len(videos)} videos are searchable:"
         f" {seconds / 3600:.2f} h, {sum(v.num_clips for v in searchable)} clips, {vectors} vectors",
     )
-    for video in rest:
-        out.print(f"{video.status}: {video.path}: {video.reason}")
+    for video, state, reason in rest:
+        out.print(f"{state}: {video.path}: {reason}")
 
 
 @app.command()
