@@ -1,6 +1,7 @@
 """The built-in encoder on real weights: against plain torch, and what a wrong machine is told."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from vidsift.errors import EncoderError
 from vidsift.models import builtin_encoder
 from vidsift.models.builtin_network import class_texts
+from vidsift.models.conversion import converted_models
 from vidsift.models.encoder import Encoder, list_encoders, open_encoder
 from vidsift.models.runtime import OpenVinoTower
 
@@ -81,7 +83,9 @@ def test_towers_equal_plain_torch(encoder: Encoder, pictures):
     ids, mask = builtin_encoder.tokenize(TEXTS)
     with torch.inference_mode():
         by_torch = torch.nn.functional.normalize(frames(torch.from_numpy(squares)), dim=-1)
-        exact = OpenVinoTower(builtin_encoder._converted() / "frames.xml", "f32")(squares)
+        exact = OpenVinoTower(
+            converted_models(builtin_encoder._KEY, pytest.fail) / "frames.xml", "f32"
+        )(squares)
         exact /= np.linalg.norm(exact, axis=1, keepdims=True)
         converted = (exact * by_torch.numpy()).sum(1)
         as_used = (encoder.encode_frames(pictures) * by_torch.numpy()).sum(1)
@@ -165,3 +169,20 @@ def test_cuda_gives_the_features_of_the_cpu(encoder: Encoder, pictures):
     texts = (on_cuda.encode_texts(TEXTS) * encoder.encode_texts(TEXTS)).sum(1)
     assert frames.min() > 0.99
     assert texts.min() > 0.999
+
+
+@pytest.mark.slow
+def test_preparation_is_foretold_and_silent(tmp_path: Path):
+    code = (
+        "import sys; from vidsift.models.encoder import needs_preparation, open_encoder\n"
+        "assert needs_preparation('builtin', 'cpu') and not needs_preparation('builtin', 'cuda')\n"
+        "assert not needs_preparation('open_clip:a/b', 'cpu')\n"
+        "assert not {'torch', 'openvino', 'open_clip'} & sys.modules.keys()\n"
+        "open_encoder('builtin', device='cpu').encode_texts(['a dog'])\n"
+        "assert not needs_preparation('builtin', 'cpu')\n"
+    )
+    environment = {**os.environ, "VIDSIFT_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

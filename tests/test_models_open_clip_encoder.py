@@ -165,7 +165,7 @@ def test_a_query_of_other_weights_has_another_stamp(encoder: Encoder, tmp_path: 
         ),
         ("open_clip:ViT-B-32", "neither a checkpoint file nor a tag"),
         ("open_clip:no-such-model/openai", "no model 'no-such-model'"),
-        ("open_clip:", "no model ''"),
+        ("open_clip:", "needs a model: write open_clip:MODEL/PRETRAINED"),
         ("open_clop:ViT-B-32/openai", "unknown; known are builtin, open_clip:MODEL/PRETRAINED"),
     ],
 )
@@ -194,6 +194,14 @@ class Boom:
 
     def __reduce__(self):
         return (Path.touch, (Path("executed"),))
+
+
+@pytest.mark.parametrize("content", [b"", b"e", b"hello world"])
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes):
+    file = tmp_path / "wrong.pt"
+    file.write_bytes(content)
+    with pytest.raises(EncoderError, match=r"wrong\.pt \(it holds something else\)"):
+        open_encoder(f"open_clip:{MODEL}/{file}", device="cpu")
 
 
 def test_a_checkpoint_that_carries_code_is_not_run(tmp_path: Path, monkeypatch, checkpoint: Path):

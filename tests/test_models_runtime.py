@@ -1,5 +1,7 @@
 """Devices, the cache of conversions, and what OpenVINO must not tell anybody."""
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ import pytest
 
 from vidsift.errors import EncoderError, StorageError
 from vidsift.models import runtime
+from vidsift.models.conversion import converted_models, use_converted
 
 
 @pytest.fixture
@@ -23,10 +26,10 @@ def write(folder: Path) -> None:
 
 
 def test_a_conversion_is_made_once(cache: Path):
-    first = runtime.converted_models("key", write)
+    first = converted_models("key", write)
     assert first.parent == cache
-    assert runtime.converted_models("key", pytest.fail) == first
-    assert runtime.converted_models("another", write) != first
+    assert converted_models("key", pytest.fail) == first
+    assert converted_models("another", write) != first
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path):
@@ -35,9 +38,9 @@ def test_a_conversion_that_fails_leaves_nothing(cache: Path):
         raise EncoderError("no weights")
 
     with pytest.raises(EncoderError, match="no weights"):
-        runtime.converted_models("key", fail)
+        converted_models("key", fail)
     assert list(cache.iterdir()) == []
-    assert (runtime.converted_models("key", write) / "model.xml").read_text() == "converted"
+    assert (converted_models("key", write) / "model.xml").read_text() == "converted"
 
 
 def test_conversions_at_once_agree(cache: Path):
@@ -49,7 +52,7 @@ def test_conversions_at_once_agree(cache: Path):
 
     found: list[Path] = []
     threads = [
-        threading.Thread(target=lambda: found.append(runtime.converted_models("key", slow)))
+        threading.Thread(target=lambda: found.append(converted_models("key", slow)))
         for _ in range(3)
     ]
     for thread in threads:
@@ -63,13 +66,112 @@ def test_conversions_at_once_agree(cache: Path):
 def test_a_cache_that_cannot_be_written_is_named(cache: Path):
     cache.parent.write_text("a file where the folder should be")
     with pytest.raises(StorageError, match="VIDSIFT_CACHE"):
-        runtime.converted_models("key", write)
+        converted_models("key", write)
 
 
 def test_a_damaged_conversion_says_what_to_delete(tmp_path: Path):
     (tmp_path / "frames.xml").write_text("no model")
     with pytest.raises(EncoderError, match=f"delete the folder {tmp_path}"):
         runtime.OpenVinoTower(tmp_path / "frames.xml", "f32")
+
+
+def _tiny(folder: Path) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    network = torch.nn.Linear(64, 8)
+    runtime.save_for_openvino(network, [torch.zeros(2, 64)], [(-1, 64)], folder / "tiny.xml")
+
+
+def _answer() -> np.ndarray:
+    def load(folder: Path) -> runtime.Tower:
+        return runtime.OpenVinoTower(folder / "tiny.xml", "f32")
+
+    return use_converted("key", _tiny, "tiny", load)(np.ones((1, 64), np.float32))
+
+
+@pytest.mark.parametrize("what", ["tiny.xml", "tiny.bin", "*.blob", "checksums.json"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "random", "gone"])
+def test_a_damaged_cache_is_made_again(cache: Path, capfd, what: str, how: str):
+    right = _answer()
+    (folder,) = cache.iterdir()
+    (file, *_) = folder.rglob(what)
+    content = bytearray(file.read_bytes())
+    # A weight, where the file has it: such damage is no error when a model is read.
+    weight = content.find((folder / "tiny.bin").read_bytes()[:16])
+    content[weight + 3 if weight >= 0 else len(content) // 2] ^= 0x7F
+    if what != "*.blob":
+        shutil.rmtree(folder / "compiled")  # it would be read instead
+    damage = {
+        "cut": content[: len(content) // 3],
+        "flipped": content,
+        "random": np.random.default_rng(0).bytes(len(content)),
+    }
+    file.unlink()
+    if how in damage:
+        file.write_bytes(damage[how])
+    capfd.readouterr()
+    for _ in range(2):
+        np.testing.assert_array_equal(_answer(), right)
+    assert "E0000" not in capfd.readouterr().err
+    assert [entry.name for entry in cache.iterdir()] == [folder.name]
+    assert use_converted("key", pytest.fail, "tiny", lambda folder: folder) == folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A cache folder on a disk of 16 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    monkeypatch.setenv("VIDSIFT_CACHE", str(folder))
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_while_converting(small_disk: Path):
+    def convert(folder: Path) -> None:
+        import torch
+
+        network = torch.nn.Linear(640, 80)
+        runtime.save_for_openvino(network, [torch.zeros(2, 640)], [(-1, 640)], folder / "m.xml")
+
+    with pytest.raises(StorageError, match=f"^{small_disk}/models: .*VIDSIFT_CACHE"):
+        converted_models("key", convert)
+    assert list((small_disk / "models").iterdir()) == []
+
+
+def test_a_disk_without_room_for_the_compiled_form(small_disk: Path):
+    right = _answer()
+    np.testing.assert_array_equal(_answer(), right)
+    assert list(small_disk.rglob("*.blob")) == []
+
+
+_UNREADABLE = """
+import os, sys
+from pathlib import Path
+from vidsift.errors import StorageError
+from vidsift.models.conversion import converted_models, is_converted
+os.setuid(65534)
+assert not is_converted("key")
+try:
+    converted_models("key", lambda folder: None)
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_a_cache_that_may_not_be_entered_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "private").mkdir(mode=0)
+    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "private"))
+    done = subprocess.run(
+        [sys.executable, "-c", _UNREADABLE], capture_output=True, text=True, check=True
+    )
+    assert "VIDSIFT_CACHE" in done.stdout
+    assert done.stdout.count("\n") == 1
 
 
 def test_a_network_survives_conversion_at_any_batch(tmp_path: Path):

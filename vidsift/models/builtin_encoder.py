@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidsift.errors import EncoderError
+from vidsift.models.conversion import is_converted, use_converted
 from vidsift.models.encoder import Encoder, EncoderStatus
 from vidsift.models.geometry import Geometry
 from vidsift.models.runtime import (
     CudaTower,
     OpenVinoTower,
     Tower,
-    converted_models,
     describe_runtime,
+    is_surely_cpu,
     packages_of,
     pick_device,
     save_for_openvino,
@@ -35,7 +36,15 @@ from vidsift.types import EncoderStamp
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["FRAME_WEIGHTS", "TEXT_WEIGHTS", "Weights", "list_variants", "open_variant", "tokenize"]
+__all__ = [
+    "FRAME_WEIGHTS",
+    "TEXT_WEIGHTS",
+    "Weights",
+    "list_variants",
+    "needs_preparation",
+    "open_variant",
+    "tokenize",
+]
 
 _DIMENSION = 384
 _MAX_TOKENS = 256
@@ -84,6 +93,7 @@ TEXT_WEIGHTS = Weights(
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
 _WEIGHTS_SHA256 = hashlib.sha256((FRAME_WEIGHTS.sha256 + TEXT_WEIGHTS.sha256).encode()).hexdigest()
+_KEY = f"builtin-{_WEIGHTS_SHA256[:16]}"  # of the conversion
 
 _STAMP = EncoderStamp("builtin", _WEIGHTS_SHA256, _DIMENSION, f"{_GEOMETRY}; ConSE v1")
 
@@ -116,6 +126,11 @@ def list_variants(device: str) -> tuple[EncoderStatus, ...]:
     return (EncoderStatus("builtin", True, runtime),)
 
 
+def needs_preparation(variant: str, device: str) -> bool:
+    """See `vidsift.models.encoder.needs_preparation`."""
+    return not variant and is_surely_cpu(device) and not is_converted(_KEY)
+
+
 def tokenize(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Token ids and attention mask, both (q, t) int64, t as long as the longest text needs."""
     encodings = _tokenizer().encode_batch(list(texts))
@@ -137,15 +152,17 @@ def _tokenizer() -> tokenizers.Tokenizer:
 def _cpu_frames() -> Tower:
     # Twice as fast as f32. Single features differ (mean cosine 0.998), what is found does not:
     # benchmarks/quality_photos.py and quality_videos.py agree within their noise.
-    return OpenVinoTower(_converted() / "frames.xml", "bf16", piece=_PIECE)
+    def load(folder: Path) -> Tower:
+        return OpenVinoTower(folder / "frames.xml", "bf16", piece=_PIECE)
+
+    return use_converted(_KEY, _convert, "frames", load)
 
 
 def _cpu_texts() -> Tower:
-    return OpenVinoTower(_converted() / "texts.xml", "f32")
+    def load(folder: Path) -> Tower:
+        return OpenVinoTower(folder / "texts.xml", "f32")
 
-
-def _converted() -> Path:
-    return converted_models(f"builtin-{_WEIGHTS_SHA256[:16]}", _convert)
+    return use_converted(_KEY, _convert, "texts", load)
 
 
 def _convert(folder: Path) -> None:

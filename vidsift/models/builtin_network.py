@@ -107,6 +107,8 @@ def _bert() -> Any:
     # Plain attention: the fused one does not trace with lengths that vary.
     config = BertConfig.from_pretrained(file.parent, attn_implementation="eager")
     bert = BertModel(config, add_pooling_layer=False)
+    # Tracing looks at every property, and without this that one warns of its own default.
+    bert.loss_type = "ForMaskedLM"
     weights = {
         name: value for name, value in load_file(file).items() if not name.startswith("pooler.")
     }

@@ -20,9 +20,9 @@ from jaxtyping import Float32, UInt8
 from vidsift.errors import EncoderError
 from vidsift.types import EncoderStamp
 
-__all__ = ["Encoder", "EncoderStatus", "list_encoders", "open_encoder"]
+__all__ = ["Encoder", "EncoderStatus", "list_encoders", "needs_preparation", "open_encoder"]
 
-# Family of encoders -> module that knows it; each has `open_variant` and `list_variants`.
+# Family of encoders -> module that knows it; see _Family.
 _FAMILIES = {
     "builtin": "vidsift.models.builtin_encoder",
     "open_clip": "vidsift.models.open_clip_encoder",
@@ -74,6 +74,9 @@ class _Family(Protocol):
     def list_variants(self, device: str) -> tuple[EncoderStatus, ...]:
         """The encoders of this family that are worth naming."""
 
+    def needs_preparation(self, variant: str, device: str) -> bool:
+        """See the function of this name."""
+
 
 def open_encoder(
     name: str, *, device: str = "auto", batch_size: int = 32, fetch: bool = False
@@ -103,6 +106,15 @@ def open_encoder(
 def list_encoders(*, device: str = "auto") -> tuple[EncoderStatus, ...]:
     """The encoders that can be used here and now, and of the others what each lacks."""
     return tuple(status for family in _FAMILIES for status in _family(family).list_variants(device))
+
+
+def needs_preparation(name: str, device: str = "auto") -> bool:
+    """Whether the first use of this encoder will convert its models, which takes a while.
+
+    Told quickly: where it is not known without asking a GPU or reading weights, it is False.
+    """
+    family, _, variant = name.partition(":")
+    return family in _FAMILIES and _family(family).needs_preparation(variant, device)
 
 
 def _family(family: str) -> _Family:

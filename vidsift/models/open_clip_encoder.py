@@ -19,13 +19,13 @@ from typing import Any, Literal
 import numpy as np
 
 from vidsift.errors import EncoderError
+from vidsift.models.conversion import use_converted
 from vidsift.models.encoder import Encoder, EncoderStatus
 from vidsift.models.geometry import Geometry
 from vidsift.models.runtime import (
     CudaTower,
     OpenVinoTower,
     Tower,
-    converted_models,
     describe_runtime,
     packages_of,
     pick_device,
@@ -34,7 +34,7 @@ from vidsift.models.runtime import (
 from vidsift.models.two_tower import TwoTowerEncoder
 from vidsift.types import EncoderStamp
 
-__all__ = ["Source", "list_variants", "open_variant", "without_downloads"]
+__all__ = ["Source", "list_variants", "needs_preparation", "open_variant", "without_downloads"]
 
 # Named by `vidsift encoders` even where their weights are not here.
 _RECOMMENDED = ("ViT-B-32/laion2b_s34b_b79k", "MobileCLIP2-S0/dfndr2b", "ViT-B-16-SigLIP2/webli")
@@ -72,6 +72,11 @@ class _Description:
 
 def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Encoder:
     """Open `MODEL/PRETRAINED`, `hf-hub:ORG/NAME` or `local-dir:PATH`; see `open_encoder`."""
+    if not variant:
+        raise EncoderError(
+            "encoder 'open_clip' needs a model: write open_clip:MODEL/PRETRAINED, such as "
+            f"open_clip:{_RECOMMENDED[0]}"
+        )
     name = f"open_clip:{variant}"
     chosen = pick_device(device)
     with packages_of(name):
@@ -81,14 +86,21 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
         weights_sha256 = hashlib.file_digest(content, "sha256").hexdigest()
     if chosen == "cpu":
         key = f"open_clip-{weights_sha256[:16]}-{_configuration_hash(source)[:16]}"
-        folder = converted_models(key, lambda made: _convert(source, made, fetch))
-        described = _read_description(folder)
+
+        def convert(folder: Path) -> None:
+            _convert(source, folder, fetch)
+
+        described = use_converted(key, convert, "encoder", _read_description)
 
         def load_frames() -> Tower:
-            return OpenVinoTower(folder / "frames.xml", "bf16")
+            return use_converted(
+                key, convert, "frames", lambda made: OpenVinoTower(made / "frames.xml", "bf16")
+            )
 
         def load_texts() -> Tower:
-            return OpenVinoTower(folder / "texts.xml", "f32")
+            return use_converted(
+                key, convert, "texts", lambda made: OpenVinoTower(made / "texts.xml", "f32")
+            )
     else:
         from vidsift.models.open_clip_network import build_networks
 
@@ -140,6 +152,11 @@ def list_variants(device: str) -> tuple[EncoderStatus, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def needs_preparation(variant: str, device: str) -> bool:
+    """Not known: what a conversion is kept under takes a hash of the weights."""
+    return False
+
+
 @contextmanager
 def without_downloads(source: Source, fetch: bool) -> Iterator[None]:
     """Keep the hub's client off the network unless `fetch`, and say clearly what it then lacks."""
@@ -159,14 +176,16 @@ def without_downloads(source: Source, fetch: bool) -> Iterator[None]:
     except (
         AttributeError,
         EOFError,
-        KeyError,
+        LookupError,
         OSError,
         RuntimeError,
         SafetensorError,
         ValueError,
     ) as error:
         # What open_clip, torch, safetensors and the hub's client raise on files that do not fit.
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = str(error).strip().partition("\n")[0]
+        if not reason or isinstance(error, LookupError):  # a bare key, or nothing at all
+            reason = "it holds something else"
         raise EncoderError(
             f"{source.name}: the model cannot be loaded from {source.checkpoint} ({reason}); "
             f"check that the file belongs to the model, or fetch it anew: {_fetch(source.name)}"

@@ -7,12 +7,13 @@ neither torch nor the original weights.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sys
-import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
@@ -20,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkabl
 import numpy as np
 from jaxtyping import Float32
 
-from vidsift.config import cache_dir
-from vidsift.errors import EncoderError, StorageError
+from vidsift.errors import EncoderError
+from vidsift.models.conversion import drop_damaged, seal
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +32,8 @@ __all__ = [
     "OpenVinoTower",
     "Precision",
     "Tower",
-    "converted_models",
     "describe_runtime",
+    "is_surely_cpu",
     "packages_of",
     "pick_device",
     "save_for_openvino",
@@ -42,8 +43,6 @@ Device = Literal["cpu", "cuda"]
 Precision = Literal["f32", "bf16"]
 Inputs = tuple[np.ndarray, ...]
 
-# Raised whenever what is converted, or how, changes: older conversions are then left alone.
-_CONVERSION = 1
 # Present where the kernel drives an NVIDIA device (the last one: under Windows' Linux).
 _CUDA_SIGNS = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"), Path("/dev/dxg"))
 
@@ -61,9 +60,7 @@ def pick_device(device: str) -> Device:
     Raises:
         EncoderError: `cuda` is asked for and there is none.
     """
-    if device == "cpu":
-        return "cpu"
-    if device == "auto" and not any(sign.exists() for sign in _CUDA_SIGNS):
+    if is_surely_cpu(device):
         return "cpu"
     with packages_of("device cuda"):
         import torch
@@ -75,6 +72,11 @@ def pick_device(device: str) -> Device:
         "device cuda: no CUDA device can be used here (torch "
         f"{torch.__version__} sees none); set device to cpu or auto, or install its driver"
     )
+
+
+def is_surely_cpu(device: str) -> bool:
+    """Whether `pick_device` says cpu without a question to torch, which is slow to import."""
+    return device == "cpu" or (device == "auto" and not any(sign.exists() for sign in _CUDA_SIGNS))
 
 
 def describe_runtime(device: Device) -> str:
@@ -107,45 +109,6 @@ def packages_of(encoder: str) -> Iterator[None]:
         ) from error
 
 
-def converted_models(key: str, convert: Callable[[Path], None]) -> Path:
-    """The cache folder of models converted under `key`, made by `convert(folder)` if absent.
-
-    The folder appears whole or not at all; of processes that convert at once the first one wins.
-
-    Raises:
-        StorageError: the cache folder cannot be written.
-    """
-    folder = cache_dir() / "models" / f"{key}-v{_CONVERSION}"
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as unfinished:
-            made = Path(unfinished) / folder.name
-            made.mkdir()
-            convert(made)
-            for file in made.iterdir():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-            if not folder.is_dir():
-                _publish(made, folder)
-    except OSError as error:
-        raise StorageError(
-            f"{folder.parent}: converted models cannot be kept there ({error.strerror or error}); "
-            "make room, or point VIDSIFT_CACHE to another folder"
-        ) from error
-    return folder
-
-
-def _publish(made: Path, folder: Path) -> None:
-    try:
-        made.rename(folder)
-    except OSError:
-        # Another process was first; its conversion of the same weights is as good as ours.
-        if not folder.is_dir():
-            raise
-
-
 def _openvino() -> Any:
     """Import OpenVINO without its telemetry, which reports every import and conversion.
 
@@ -164,7 +127,11 @@ def save_for_openvino(
     shapes: Sequence[Sequence[int]],
     file: Path,
 ) -> None:
-    """Trace `network` on `example` and write it as OpenVINO's .xml and .bin; -1: any length."""
+    """Trace `network` on `example` and write it as OpenVINO's .xml and .bin; -1: any length.
+
+    Raises:
+        OSError: the disk is full.
+    """
     import torch
 
     ov = _openvino()
@@ -180,7 +147,11 @@ def save_for_openvino(
             )
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
-    ov.save_model(model, file, compress_to_fp16=False)
+    try:
+        ov.save_model(model, file, compress_to_fp16=False)
+        ov.Core().read_model(file)  # a full disk may go unnoticed while writing
+    except RuntimeError as error:
+        raise OSError(errno.EIO, "the disk is full or failed while it was written") from error
 
 
 class OpenVinoTower:
@@ -205,14 +176,8 @@ class OpenVinoTower:
         streams = len(os.sched_getaffinity(0)) if piece else 1
         if piece:
             options["NUM_STREAMS"] = streams
-        if os.access(file.parent, os.W_OK):
-            # The compiled form, weights packed for this processor: halves the load of a tower.
-            options |= {
-                "CACHE_DIR": str(file.parent / "compiled"),
-                "CACHE_MODE": "OPTIMIZE_SPEED",
-            }
         try:
-            model = core.compile_model(file, "CPU", options)
+            model = _compile(core, file, options)
         except RuntimeError as error:
             raise EncoderError(
                 f"{file}: the converted model cannot be read; delete the folder {file.parent}, "
@@ -233,6 +198,30 @@ class OpenVinoTower:
                 self._requests.start_async(piece, (parts, place), share_inputs=True)
             self._requests.wait_all()
         return np.concatenate(parts)
+
+
+def _compile(core: Any, file: Path, options: dict[str, Any]) -> Any:
+    """Compile a model, from its compiled form if there is one; else keep that, if it can be kept.
+
+    The compiled form, weights packed for this processor, halves the load of a tower.
+    """
+    folder = file.parent / "compiled" / file.stem
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_known = drop_damaged(folder)
+        # OpenVINO does not notice a disk that fills up while it writes.
+        has_room = shutil.disk_usage(folder).free > 2 * file.with_suffix(".bin").stat().st_size
+        if os.access(folder, os.W_OK) and (has_room or is_known):
+            cached = {"CACHE_DIR": str(folder), "CACHE_MODE": "OPTIMIZE_SPEED"}
+            before = sorted(folder.iterdir())
+            model = core.compile_model(file, "CPU", options | cached)
+            if not is_known or sorted(folder.iterdir()) != before:
+                seal(folder)
+            return model
+    except (OSError, RuntimeError):
+        # Without it the same, only later.
+        return core.compile_model(file, "CPU", options)
+    return core.compile_model(file, "CPU", options)
 
 
 def _collect(request: Any, where: tuple[list[np.ndarray], int]) -> None:
