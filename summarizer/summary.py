@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +13,7 @@ from jaxtyping import Float32
 
 from summarizer.saliency import attention_over_time, piece_saliency
 from summarizer.select import fill_budget, knapsack
-from vidsift.errors import SummaryError
+from vidsift.errors import StorageError, SummaryError
 from vidsift.library import Library
 from vidsift.types import Clip, FrameFeatures, Segment, Shot, Span, Summary, VideoRecord
 
@@ -67,7 +68,8 @@ def summarize(
         query=query,
         vector=vector,
     )
-    library.catalog.save_summary(record.id, summary)
+    with contextlib.suppress(StorageError):  # remembering it is a convenience, not the answer
+        library.catalog.save_summary(record.id, summary)
     return summary
 
 
