@@ -110,6 +110,26 @@ def colour_library(tmp_path: Path, colour_encoder: ColourEncoder) -> Iterator[Li
         yield library
 
 
+# Films are made by the packaged ffmpeg whatever is on PATH, so that they are always the same.
+FFMPEG = [
+    imageio_ffmpeg.get_ffmpeg_exe(),
+    *["-hide_banner", "-loglevel", "error", "-nostdin", "-y"],
+]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`make(name, *arguments)`: a file that ffmpeg writes with these arguments."""
+    folder = tmp_path_factory.mktemp("media")
+
+    def make_file(name: str, *arguments: str) -> Path:
+        path = folder / name
+        subprocess.run([*FFMPEG, *arguments, f"file:{path}"], check=True)
+        return path
+
+    return make_file
+
+
 MakeFilm = Callable[..., Path]
 
 
@@ -125,14 +145,7 @@ def make_film() -> MakeFilm:
         rate: int = 10,
         sound: bool = False,
     ) -> Path:
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(),
-            "-hide_banner",
-            "-loglevel",
-            "error",
-            "-nostdin",
-            "-y",
-        ]
+        command = [*FFMPEG]
         for colour, seconds in shots:
             command += ["-f", "lavfi", "-i", f"color={colour}:s={size}:r={rate}:d={seconds}"]
         total = sum(seconds for _, seconds in shots)

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio_ffmpeg
 import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError, StorageError
@@ -18,27 +17,6 @@ from vidsift.media.probe import probe
 from vidsift.types import Span
 
 Make = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """`make(name, *arguments)`: a file that ffmpeg writes with these arguments."""
-    folder = tmp_path_factory.mktemp("media")
-
-    def make_file(name: str, *arguments: str) -> Path:
-        path = folder / name
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(),
-            "-hide_banner",
-            "-loglevel",
-            "error",
-            "-nostdin",
-            "-y",
-        ]
-        subprocess.run([*command, *arguments, f"file:{path}"], check=True)
-        return path
-
-    return make_file
 
 
 def _clock(size: str = "160x120", rate: str = "10", seconds: float = 4) -> list[str]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -18,27 +16,6 @@ from vidsift.media.frames import DecodedFrame, Decoding, decode, sample_size
 from vidsift.media.probe import probe
 
 Make = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """`make(name, *arguments)`: a file that ffmpeg writes with these arguments."""
-    folder = tmp_path_factory.mktemp("media")
-
-    def make_file(name: str, *arguments: str) -> Path:
-        path = folder / name
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(),
-            "-hide_banner",
-            "-loglevel",
-            "error",
-            "-nostdin",
-            "-y",
-        ]
-        subprocess.run([*command, *arguments, f"file:{path}"], check=True)
-        return path
-
-    return make_file
 
 
 def _source(size: str = "160x120", rate: str = "10", seconds: float = 2) -> list[str]:
