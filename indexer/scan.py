@@ -75,8 +75,11 @@ def find_files(
     for path in map(real_path, paths):
         try:
             is_folder = stat.S_ISDIR(path.lstat().st_mode)
+        except FileNotFoundError:
+            absent.append(f"{path}: no such file or folder; check the path")
+            continue
         except OSError as error:
-            absent.append(f"{path}: {(error.strerror or '').lower()}; check the path")
+            absent.append(f"{path}: cannot be reached: {error.strerror}; mend the permissions")
             continue
         if not is_folder:
             found.add(path)
