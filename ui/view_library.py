@@ -12,7 +12,7 @@ from vidsift.errors import LibraryNotFoundError, VidsiftError
 from vidsift.library import Library
 from vidsift.types import VideoRecord
 
-_REFRESH_SECONDS = 0.7
+_REFRESH_SECONDS = 0.5
 _STATES = {"searchable": "searchable", "failed": "not usable", "missing": "file is gone"}
 
 
@@ -26,9 +26,11 @@ def show() -> None:
     videos = library.catalog.videos() if library is not None else []
     _heading(library, videos)
     _add_videos(workspace)
-    _job(workspace)
+    place = st.container()
     if videos:
         _table(videos)
+    with place:
+        _job(workspace)  # last, since it stays while a run goes on
 
 
 def _heading(library: Library | None, videos: list[VideoRecord]) -> None:
@@ -80,35 +82,38 @@ def _job(workspace: session.Workspace) -> None:
     if job is None:
         return
     if job.running:
-        _progress(workspace)
+        _progress(job)
     elif job.error:
         st.error(elements.plain(job.error), icon=":material/error:")
     elif job.report is not None:
         _report(job.report)
 
 
-@st.fragment(run_every=_REFRESH_SECONDS)
-def _progress(workspace: session.Workspace) -> None:
-    job = workspace.job
-    if job is None or not job.running:
-        st.rerun()  # the whole page: the table and the report have changed
+def _progress(job: session.IndexJob) -> None:
     with st.container(border=True):
+        bar = st.progress(0.0, text="Looking for videos and loading the encoder ...")
+        name = st.empty()
+        if st.button("Stop", icon=":material/stop:", key="index-stop"):
+            job.stop()
+    # A loop and not a timer in the browser, which is lost when views are switched while it fires.
+    # Leaving the view ends this script at its next output.
+    while job.running:
         progress = job.progress
-        if progress is None or progress.total_bytes == 0:
-            st.progress(0.0, text="Looking for videos and loading the encoder ...")
-        else:
-            share = min(1.0, progress.done_bytes / progress.total_bytes)
+        if progress is not None and progress.total_bytes > 0:
             left = job.seconds_left
-            st.progress(
-                share,
+            bar.progress(
+                min(1.0, progress.done_bytes / progress.total_bytes),
                 text=f"{progress.done_files} of {progress.total_files} files,"
                 f" {elements.size_words(progress.done_bytes)} of"
                 f" {elements.size_words(progress.total_bytes)}"
                 + (f", about {elements.time_words(left)} left" if left is not None else ""),
             )
-            elements.line(progress.path.name)
-        if st.button("Stop", icon=":material/stop:", key="index-stop"):
-            job.stop()
+            with name.container():
+                elements.line(progress.path.name)
+        else:
+            bar.progress(0.0, text="Looking for videos and loading the encoder ...")
+        job.wait(_REFRESH_SECONDS)
+    st.rerun()  # the whole page: the table and the report have changed
 
 
 def _report(report: IndexReport) -> None:
