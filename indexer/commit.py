@@ -47,11 +47,9 @@ def _write_pictures(folder: Path, video: IndexedVideo) -> None:
     temporary.mkdir(parents=True)
     for ordinal, picture in enumerate(video.thumbnails):
         (temporary / f"{ordinal:05d}.jpg").write_bytes(picture)
-    chosen = []
-    for segment in video.summary.segments:
-        overlaps = [clip.span.overlap(segment.span) for clip in video.clips]
-        chosen.append(video.thumbnails[overlaps.index(max(overlaps))])
     spans = [segment.span for segment in video.summary.segments]
+    clips = [clip.span for clip in video.clips]
+    chosen = [video.thumbnails[span.nearest(clips)] for span in spans]
     (temporary / "storyboard.jpg").write_bytes(draw_storyboard(chosen, spans))
     temporary.rename(folder)
     descriptor = os.open(folder.parent, os.O_RDONLY)

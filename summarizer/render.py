@@ -149,10 +149,9 @@ def storyboard(library: Library, record: VideoRecord, summary: Summary) -> bytes
         DamagedLibraryError: a thumbnail is not there.
     """
     clips = library.catalog.clips_of_video(record.id)
-    pictures = []
-    for segment in summary.segments:
-        best = max(clips, key=lambda clip, span=segment.span: clip.clip.span.overlap(span))  # type: ignore[misc]
-        pictures.append(library.thumbnail(record, best.ordinal))
+    spans = [clip.clip.span for clip in clips]
+    ordinals = [clips[segment.span.nearest(spans)].ordinal for segment in summary.segments]
+    pictures = [library.thumbnail(record, ordinal) for ordinal in ordinals]
     try:
         thumbnails = [picture.read_bytes() for picture in pictures]
     except OSError as error:

@@ -56,7 +56,7 @@ def fill_budget(
     """
     ordered = sorted(chosen, key=lambda segment: segment.span)
     spans = [segment.span for segment in ordered]
-    homes = [_home(span, shots) for span in spans]
+    homes = [span.nearest(shots) for span in spans]
     rest = budget_seconds - sum(span.duration for span in spans)
     for within_shot in (True, False):
         for i in sorted(range(len(spans)), key=lambda i: -ordered[i].saliency):
@@ -79,9 +79,3 @@ def fill_budget(
         else:
             joined.append((Segment(span, segment.saliency), home))
     return tuple(segment for segment, _ in joined)
-
-
-def _home(span: Span, shots: Sequence[Span]) -> int:
-    """The shot that holds most of the span."""
-    overlaps = [shot.overlap(span) for shot in shots]
-    return overlaps.index(max(overlaps))

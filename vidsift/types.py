@@ -9,6 +9,7 @@ Axes in shapes: n frames, h rows, w columns, d dimensions, c clips, q queries, k
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -65,6 +66,11 @@ class Span:
         """Temporal intersection over union, in [0, 1]; symmetric."""
         shared = self.overlap(other)
         return shared / (self.duration + other.duration - shared)
+
+    def nearest(self, spans: Sequence[Span]) -> int:
+        """The place of that one of `spans` which shares most time with this one."""
+        overlaps = [self.overlap(span) for span in spans]
+        return overlaps.index(max(overlaps))
 
     def hull(self, other: Span) -> Span:
         """The shortest span that holds both."""
