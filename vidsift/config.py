@@ -47,8 +47,17 @@ class Settings(BaseSettings):
     shot_threshold: float = Field(3.0, gt=0, description="PySceneDetect's adaptive threshold")
 
     vectors_per_clip: int = Field(3, ge=1, le=8, description="most distinct vectors a clip (K)")
+    pooler: str = Field(
+        "softmax", description="pooling at query time: mean, softmax, or the path of a trained one"
+    )
     temperature: float = Field(0.1, gt=0, description="of softmax pooling over frames")
     candidates: int = Field(100, ge=1, le=100_000, description="vectors the index gives to rerank")
+    exact_clips: int = Field(
+        20_000, ge=0, description="up to so many clips every one is scored, without the index"
+    )
+    false_alarm_rate: float = Field(
+        0.05, gt=0, lt=1, description="above it the answer is: nothing here matches"
+    )
     moments_per_video: int = Field(3, ge=1, description="before other videos have had their turn")
 
     summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")

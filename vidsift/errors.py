@@ -14,7 +14,9 @@
     |   +-- NotAVideoError            the file is no media, or has no video stream
     |   +-- MediaTimeoutError         ffmpeg exceeded its time limit
     |   +-- MediaToolError            ffmpeg itself is absent or too old
+    +-- PoolerError                   a pooler is unknown, unreadable or made for another encoder
     +-- QueryError                    the question cannot be asked as it stands
+    +-- AnnotationError               a file of captions or predictions cannot be used at all
     +-- SummaryError                  the summary cannot be made as it was asked for
     +-- VideoNotFoundError            no video of the library answers to that name
 
@@ -26,6 +28,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "AnnotationError",
     "ConfigError",
     "DamagedLibraryError",
     "EncoderError",
@@ -37,6 +40,7 @@ __all__ = [
     "MediaTimeoutError",
     "MediaToolError",
     "NotAVideoError",
+    "PoolerError",
     "QueryError",
     "SchemaError",
     "StorageError",
@@ -105,6 +109,14 @@ class MediaTimeoutError(MediaError):
 
 class MediaToolError(MediaError):
     """The ffmpeg binary is absent or lacks something that is needed; `path` is the binary."""
+
+
+class PoolerError(VidsiftError):
+    """A pooler is unknown, its checkpoint cannot be read, or was trained for another encoder."""
+
+
+class AnnotationError(VidsiftError):
+    """A file of captions, moments or predictions is absent, unreadable or of no known format."""
 
 
 class QueryError(VidsiftError):

@@ -19,9 +19,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
 __all__ = [
+    "Answer",
     "Clip",
     "ClipRecord",
     "ClipVectors",
+    "Cue",
+    "CueRecord",
     "EncoderStamp",
     "Fingerprint",
     "FrameBatch",
@@ -204,6 +207,15 @@ class ClipVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class Cue:
+    """A line of subtitles and when it is spoken or shown. `track` tells one set from another."""
+
+    span: Span
+    text: str
+    track: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderStamp:
     """What a library remembers of the encoder that made it; two stamps mix only if equal."""
 
@@ -246,8 +258,9 @@ class Summary:
 class IndexedVideo:
     """All that indexing one video yields: a value, so that any process may compute it.
 
-    `vectors` and `thumbnails` (JPEG bytes) run parallel to `clips`. `note` says what was odd about
-    a file that could still be used, such as an end that is missing; empty when nothing was.
+    `vectors` and `thumbnails` (JPEG bytes) run parallel to `clips`; `cue_vectors` (unit length, in
+    the space of the frames) to `cues`, in order of time. `note` says what was odd about a file that
+    could still be used, such as an end that is missing; empty when nothing was.
     """
 
     probe: VideoProbe
@@ -260,8 +273,12 @@ class IndexedVideo:
     thumbnails: tuple[bytes, ...] = field(repr=False)
     summary: Summary
     note: str = ""
+    cues: tuple[Cue, ...] = ()
+    cue_vectors: Float32[np.ndarray, "m d"] | None = None
 
     def __post_init__(self) -> None:
+        if len(self.cues) != (0 if self.cue_vectors is None else len(self.cue_vectors)):
+            raise ValueError(f"{len(self.cues)} cues need one vector each")
         if not len(self.clips) == len(self.vectors) == len(self.thumbnails):
             raise ValueError(
                 f"{len(self.clips)} clips, {len(self.vectors)} vectors, "
@@ -305,6 +322,16 @@ class ClipRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class CueRecord:
+    """One cue as the catalog knows it; `ordinal` is its place among the video's cues."""
+
+    id: int
+    video_id: int
+    ordinal: int
+    cue: Cue
+
+
+@dataclass(frozen=True, slots=True)
 class TextQuery:
     """A question and its unit-length vector in the space of the frames."""
 
@@ -335,8 +362,34 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """One line of the answer: a moment, the video that it lies in, and its clip's thumbnail."""
+    """One line of the answer: a moment, the video that it lies in, and its clip's thumbnail.
+
+    `false_alarm_rate` is how often a question that has no answer in this library would find one as
+    good, in [0, 1]; None where the library is too small to tell. `found_by` says which rankings
+    hold it: `"picture"`, `"words"` or both. `cue` is the line of subtitles that counted. `parts`
+    has one moment for each step of a question about order. `duplicates` counts the near-duplicate
+    moments that are folded into this one.
+    """
 
     moment: Moment
     video: Path
     thumbnail: Path
+    false_alarm_rate: float | None = None
+    found_by: tuple[str, ...] = ("picture",)
+    cue: Cue | None = None
+    parts: tuple[Moment, ...] = ()
+    duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one question: moments, best first, and whether they are one.
+
+    `matched` is False where no result reaches the chosen false-alarm rate: the results are then
+    only the nearest there are. `exact` tells that every clip was scored, not candidates alone.
+    """
+
+    query: str
+    results: tuple[SearchResult, ...]
+    matched: bool
+    exact: bool
