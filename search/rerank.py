@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,9 +14,49 @@ from vidsift.models.attention import Pooler, pad_clips
 from vidsift.store.features import FeatureStore
 from vidsift.types import ClipRecord, RankedClip, TextQuery
 
-__all__ = ["rerank"]
+__all__ = ["ScoredClips", "rerank", "score_clips"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredClips:
+    """Clips under each of m terms: `scores` (m, c), and for each clip its frames under the terms.
+
+    `similarities` are cosines, `weights` sum to 1 over a clip's frames; both (m, n) a clip.
+    """
+
+    records: tuple[ClipRecord, ...]
+    scores: Float32[np.ndarray, "m c"]
+    similarities: tuple[Float32[np.ndarray, "m _"], ...]
+    weights: tuple[Float32[np.ndarray, "m _"], ...]
+
+
+def score_clips(
+    vectors: Float32[np.ndarray, "m d"],
+    records: Sequence[ClipRecord],
+    features: FeatureStore,
+    pooler: Pooler,
+) -> ScoredClips:
+    """Score clips by query-conditioned pooling under each of m query vectors.
+
+    A score is q . v with v the pooled vector: for training-free poolers the attention-weighted mean
+    of the clip's unit frames, so that it is the weighted mean of the frames' cosines, in [-1, 1].
+    A clip whose features are damaged is left out, with a warning that names the file.
+    """
+    clips, whole = _frames(records, features, vectors.shape[1])
+    if not whole:
+        return ScoredClips((), np.zeros((len(vectors), 0), np.float32), (), ())
+    frames, mask = pad_clips(clips)
+    pooled, weights = pooler(vectors, frames, mask)  # (m, c, d), (m, c, n)
+    lengths = [len(clip) for clip in clips]
+    similarities = np.matmul(frames, vectors.T).transpose(2, 0, 1)  # (m, c, n)
+    return ScoredClips(
+        records=tuple(whole),
+        scores=np.einsum("mcd,md->mc", pooled, vectors),
+        similarities=tuple(similarities[:, c, :n] for c, n in enumerate(lengths)),
+        weights=tuple(weights[:, c, :n] for c, n in enumerate(lengths)),
+    )
 
 
 def rerank(
@@ -24,27 +65,16 @@ def rerank(
     features: FeatureStore,
     pooler: Pooler,
 ) -> list[RankedClip]:
-    """Score clips by query-conditioned pooling, best first.
-
-    The score is q . v with v the attention-weighted mean of the clip's unit frames, so that it is
-    the weighted mean of the frames' cosines, in [-1, 1]. A clip whose features are damaged is left
-    out, with a warning that names the file.
-    """
-    clips, records = _frames(records, features, len(query.vector))
-    if not records:
-        return []
-    frames, mask = pad_clips(clips)
-    vectors, weights = pooler(query.vector[np.newaxis], frames, mask)
-    scores = vectors[0] @ query.vector  # (c,)
-    similarities = frames @ query.vector  # (c, n)
+    """Score clips under one question, best first; see `score_clips`."""
+    scored = score_clips(query.vector[np.newaxis], records, features, pooler)
     return [
         RankedClip(
-            record=records[c],
-            score=float(scores[c]),
-            similarities=similarities[c, : len(clips[c])],
-            weights=weights[0, c, : len(clips[c])],
+            record=scored.records[c],
+            score=float(scored.scores[0, c]),
+            similarities=scored.similarities[c][0],
+            weights=scored.weights[c][0],
         )
-        for c in np.argsort(-scores, kind="stable")
+        for c in np.argsort(-scored.scores[0], kind="stable")
     ]
 
 
