@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from search.candidates import find_candidates
 from search.moments import find_moments, group_by_video
 from search.query import encode_query
 from search.rerank import rerank
 from vidsift.errors import QueryError
 from vidsift.library import Library
-from vidsift.types import SearchResult, TextQuery
+from vidsift.types import Answer, SearchResult, TextQuery
 
 __all__ = ["SearchEngine"]
 
@@ -20,17 +23,34 @@ class SearchEngine:
         self.library = library
 
     def search(self, text: str, k: int = 10) -> list[SearchResult]:
-        """The `k` best moments for a question in words, best first.
+        """The `k` best moments for a question, best first, whether or not they match.
 
-        Empty if the library holds no searchable video.
+        Empty if the library holds no searchable video. See `ask`.
+        """
+        return list(self.ask(text, k).results)
+
+    def ask(
+        self,
+        text: str = "",
+        k: int = 10,
+        *,
+        offset: int = 0,
+        flat: bool = False,
+        image: Path | None = None,
+        like: str | None = None,
+        yes: Sequence[str] = (),
+        no: Sequence[str] = (),
+    ) -> Answer:
+        """The answer to a question: its `k` best moments after the first `offset`.
 
         Raises:
-            QueryError: the question is empty or too long, or `k` is not positive.
+            QueryError: the question cannot be asked, or `k` is not positive.
             EncoderError, LibraryError: the library cannot be searched, and why.
         """
         if k < 1:
             raise QueryError(f"-k {k}: ask for at least one result")
-        return self.answer(encode_query(text, self.library.encoder), k)
+        query = encode_query(text, self.library.encoder)
+        return Answer(query.text, tuple(self.answer(query, k)), matched=True, exact=False)
 
     def answer(self, query: TextQuery, k: int = 10) -> list[SearchResult]:
         """The `k` best moments for a question that is encoded already."""

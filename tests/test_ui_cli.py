@@ -19,12 +19,14 @@ from typer.testing import CliRunner
 from indexer import index_videos
 from search import SearchEngine
 from ui import terminal
+from ui.answers import print_answer
 from ui.cli import app
 from ui.progress import render_with_progress, share_shown
-from ui.report import index_json, print_index, print_moments, say_if_preparing
+from ui.report import index_json, print_index, say_if_preparing
 from vidsift.library import Library
 from vidsift.media.probe import probe
 from vidsift.models.encoder import list_encoders
+from vidsift.types import Answer
 
 
 def vidsift(
@@ -103,7 +105,7 @@ def test_questions_and_file_names_are_no_markup(library, tmp_path, question):
         moment = replace(SearchEngine(opened).search("red", 1)[0], video=tmp_path / name)
         for console in (terminal.out, terminal.err):
             with console.capture() as shown:
-                print_moments(question, [moment], opened, console)
+                print_answer(Answer(question, (moment,), True, True), opened, console)
             assert question in shown.get()
             assert name in shown.get()
     written = io.StringIO()

@@ -6,28 +6,18 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Column, Table
 
-from ui.report import (
-    answer_json,
-    answer_line_json,
-    index_json,
-    print_index,
-    print_moments,
-    say_if_preparing,
-)
+from ui.ask import search
+from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
+from ui.report import index_json, print_index, say_if_preparing
 from ui.terminal import err, out, print_json, run
 from vidsift import __version__
-from vidsift.errors import ConfigError, QueryError
-
-if TYPE_CHECKING:
-    from vidsift.library import Library
+from vidsift.errors import ConfigError
 
 __all__ = ["app", "main"]
 
@@ -39,16 +29,6 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
-
-LibraryOption = Annotated[
-    Path | None,
-    typer.Option("--library", help="Library folder [env: VIDSIFT_LIBRARY; else user data folder]"),
-]
-EncoderOption = Annotated[
-    str | None, typer.Option("--encoder", help="builtin or open_clip:MODEL/PRETRAINED")
-]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def main() -> None:
@@ -66,20 +46,6 @@ def _version(
     if version:
         out.print(f"vidsift {__version__}")
         raise typer.Exit
-
-
-@contextmanager
-def _library(
-    context: typer.Context, library: Path | None, *, create: bool = False, **flags: Any
-) -> Iterator[Library]:
-    from vidsift.library import Library
-
-    with Library.open(library or context.obj, create=create, **flags) as opened:
-        if "encoder" in flags:
-            # Also where nothing is new to index or to find, and so no encoder would be opened.
-            opened.check_encoder()
-            say_if_preparing(opened)
-        yield opened
 
 
 @app.command()
@@ -101,7 +67,7 @@ def index(
     """
     from ui.progress import index_with_progress, render_with_progress
 
-    with _library(context, library, create=True, encoder=encoder, device=device) as opened:
+    with open_library(context, library, create=True, encoder=encoder, device=device) as opened:
         report = index_with_progress(opened, paths, err, retry=retry)
         not_rendered = render_with_progress(opened, report.indexed, err) if render else []
         videos = opened.catalog.videos()
@@ -114,31 +80,7 @@ def index(
         raise typer.Exit(1)
 
 
-@app.command()
-def search(
-    context: typer.Context,
-    text: Annotated[str, typer.Argument(help="What to look for; - reads a question a line")],
-    k: Annotated[int, typer.Option("-k", help="Number of moments")] = 10,
-    library: LibraryOption = None,
-    encoder: EncoderOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Find moments that a sentence describes, best first."""
-    from search import SearchEngine
-
-    if text == "-" and sys.stdin is None:
-        raise QueryError("standard input is closed; pipe the questions in, one a line")
-    with _library(context, library, encoder=encoder) as opened:
-        engine = SearchEngine(opened)
-        if text == "-":
-            for line in sys.stdin:
-                print_json(answer_line_json(engine, line, k))
-            return
-        results = engine.search(text, k)
-        if as_json:
-            print_json(answer_json(engine, text, results))
-        else:
-            print_moments(text, results, opened)
+app.command()(search)
 
 
 @app.command()
@@ -163,7 +105,7 @@ def summarize(
 
     if folder is not None:
         folder = folder.expanduser().absolute()
-    with _library(context, library) as opened:
+    with open_library(context, library) as opened:
         record = opened.video(video)
         if query:
             say_if_preparing(opened)
@@ -190,7 +132,7 @@ def status(
     context: typer.Context, library: LibraryOption = None, as_json: JsonOption = False
 ) -> None:
     """What is searchable, what is not, and why."""
-    with _library(context, library) as opened:
+    with open_library(context, library) as opened:
         videos = opened.catalog.videos()
         stamp = opened.catalog.stamp()
         vectors = opened.catalog.num_vectors()

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from search import SearchEngine
 from summarizer import summarize
+from ui.answers import print_answer
 from ui.demo_films import DEMO_QUERIES, build_demo_videos
 from ui.progress import index_with_progress, share_shown, write_with_progress
-from ui.report import print_moments, say_if_preparing
+from ui.report import say_if_preparing
 from vidsift.library import Library
 
 __all__ = ["run_demo"]
@@ -39,7 +40,7 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
         )
         engine = SearchEngine(library)
         for query in DEMO_QUERIES:
-            print_moments(query, engine.search(query, 3), library, out)
+            print_answer(engine.ask(query, 3), library, out)
             out.print()
         for name, query in _SUMMARIES:
             record = library.video(name)

@@ -1,4 +1,4 @@
-"""What the commands print: the report of a run of indexing, and answers to questions."""
+"""What `vidsift index` prints: the report of a run."""
 
 from __future__ import annotations
 
@@ -6,26 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Column, Table
-
 from ui.terminal import err, out
-from vidsift.errors import QueryError
 
 if TYPE_CHECKING:
     from indexer import IndexReport
-    from search import SearchEngine
     from vidsift.library import Library
-    from vidsift.types import SearchResult
 
-__all__ = [
-    "answer_json",
-    "answer_line_json",
-    "index_json",
-    "print_index",
-    "print_moments",
-    "say_if_preparing",
-]
+__all__ = ["index_json", "print_index", "say_if_preparing"]
 
 
 def say_if_preparing(library: Library) -> None:
@@ -81,55 +68,3 @@ def print_index(
         f" {len(report.renamed)} renamed, {len(report.missing)} gone,"
         f" {len(report.failed)} skipped. {searchable} of {videos} videos are searchable."
     )
-
-
-def answer_line_json(engine: SearchEngine, line: str, k: int) -> dict[str, Any]:
-    """The answer to one line of a stream; a bad question has an `error` and no results."""
-    try:
-        return answer_json(engine, line.strip(), engine.search(line, k))
-    except QueryError as error:
-        # One bad question in a stream must not end it, and its line must not be missing.
-        return {"query": line.strip(), "error": str(error), "results": []}
-
-
-def answer_json(engine: SearchEngine, text: str, results: list[SearchResult]) -> dict[str, Any]:
-    """The moments found as `vidsift search --json` prints them."""
-    return {
-        "query": text,
-        "encoder": engine.library.encoder.stamp.name,
-        "results": [
-            {
-                "video_id": result.moment.video_id,
-                "video": str(result.video),
-                "start_seconds": round(result.moment.span.start, 3),
-                "end_seconds": round(result.moment.span.end, 3),
-                "peak_seconds": round(result.moment.peak_seconds, 3),
-                "score": round(result.moment.score, 6),
-                "clip_id": result.moment.clip_id,
-                "thumbnail": str(result.thumbnail),
-            }
-            for result in results
-        ],
-    }
-
-
-def print_moments(
-    text: str, results: list[SearchResult], library: Library, console: Console = out
-) -> None:
-    """The moments found, as a table; without any, why there are none."""
-    from vidsift.times import clock
-
-    if not results:
-        console.print(f"nothing to search in {library.root}: index a folder first")
-        return
-    table = Table(
-        Column("video", overflow="fold"), "start - end", "score", title=text, title_justify="left"
-    )
-    for result in results:
-        span = result.moment.span
-        table.add_row(
-            str(result.video.name),
-            f"{clock(span.start)} - {clock(span.end)}",
-            f"{result.moment.score:.3f}",
-        )
-    console.print(table)

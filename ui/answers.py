@@ -1,0 +1,135 @@
+"""What `vidsift search` prints: answers as a table for people, as JSON for programs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from ui.terminal import out
+from vidsift.times import clock
+from vidsift.types import Answer, Moment, SearchResult
+
+if TYPE_CHECKING:
+    from search.videos import RankedVideo
+    from vidsift.library import Library
+
+__all__ = ["answer_json", "likelihood", "print_answer", "print_videos", "videos_json"]
+
+
+def answer_json(answer: Answer, encoder: str) -> dict[str, Any]:
+    """The answer as `vidsift search --json` prints it."""
+    return {
+        "query": answer.query,
+        "encoder": encoder,
+        "matched": answer.matched,
+        "exact": answer.exact,
+        "results": [_result_json(result) for result in answer.results],
+    }
+
+
+def _result_json(result: SearchResult) -> dict[str, Any]:
+    rate = result.false_alarm_rate
+    cue = result.cue
+    return {
+        **_moment_json(result.moment),
+        "video": str(result.video),
+        "thumbnail": str(result.thumbnail),
+        "false_alarm_rate": None if rate is None else round(rate, 6),
+        "found_by": list(result.found_by),
+        "cue": cue
+        and {
+            "start_seconds": round(cue.span.start, 3),
+            "end_seconds": round(cue.span.end, 3),
+            "text": cue.text,
+            "track": cue.track,
+        },
+        "parts": [_moment_json(part) for part in result.parts],
+        "duplicates": result.duplicates,
+    }
+
+
+def _moment_json(moment: Moment) -> dict[str, Any]:
+    return {
+        "video_id": moment.video_id,
+        "clip_id": moment.clip_id,
+        "start_seconds": round(moment.span.start, 3),
+        "end_seconds": round(moment.span.end, 3),
+        "peak_seconds": round(moment.peak_seconds, 3),
+        "score": round(moment.score, 6),
+    }
+
+
+def likelihood(rate: float | None) -> str:
+    """A false-alarm rate in words: how often chance alone does as well."""
+    if rate is None:
+        return "too few videos to tell"
+    if rate < 0.001:
+        return "under 1 in 1,000 by chance"
+    if rate < 0.095:
+        return f"1 in {1 / rate:,.0f} by chance"
+    return f"{rate:.0%} by chance"
+
+
+def print_answer(answer: Answer, library: Library, console: Console = out) -> None:
+    """The moments found, as a table; where there are none, why."""
+    if not answer.results:
+        if library.catalog.videos("searchable"):
+            console.print(f"nothing in {library.root} answers: {answer.query}")
+        else:
+            console.print(f"nothing to search in {library.root}: index a folder first")
+        return
+    if not answer.matched:
+        console.print(f"nothing here matches: {answer.query}\nthe nearest are")
+    table = Table(
+        Column("video", overflow="fold"),
+        "start - end",
+        "score",
+        "as good by chance",
+        "found by",
+        title=answer.query if answer.matched else None,
+        title_justify="left",
+    )
+    for result in answer.results:
+        spans = [part.span for part in result.parts] or [result.moment.span]
+        rate = result.false_alarm_rate
+        name = result.video.name
+        if result.duplicates:
+            name += f"  (+{result.duplicates} alike)"
+        found = " + ".join(result.found_by)
+        if result.cue is not None:
+            found += f': "{result.cue.text}"'
+        table.add_row(
+            name,
+            "\n".join(f"{clock(span.start)} - {clock(span.end)}" for span in spans),
+            f"{result.moment.score:.3f}",
+            "?" if rate is None else likelihood(rate).removesuffix(" by chance"),
+            found,
+        )
+    console.print(table)
+
+
+def videos_json(query: str, videos: list[RankedVideo], encoder: str) -> dict[str, Any]:
+    """The ranking of whole videos as `vidsift search --videos --json` prints it."""
+    return {
+        "query": query,
+        "encoder": encoder,
+        "videos": [
+            {
+                "video_id": video.video_id,
+                "video": str(video.path),
+                "score": round(video.score, 6),
+                "clip_id": video.best_clip_id,
+            }
+            for video in videos
+        ],
+    }
+
+
+def print_videos(query: str, videos: list[RankedVideo], console: Console = out) -> None:
+    """Whole videos, best first."""
+    table = Table(Column("video", overflow="fold"), "score", title=query, title_justify="left")
+    for video in videos:
+        table.add_row(str(video.path.name), f"{video.score:.3f}")
+    console.print(table)
