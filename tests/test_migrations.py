@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +16,26 @@ import sqlalchemy as sa
 from vidsift.errors import SchemaError, StorageError
 from vidsift.store import schema, upgrade
 from vidsift.store.catalog import Catalog
-from vidsift.store.connection import make_engine, parse_url, writing
+from vidsift.store.connection import make_engine, parse_url, reading, writing
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
+        return
+    server = os.environ["VIDSIFT_TEST_POSTGRES_URL"]
+    name = f"test_{uuid.uuid4().hex}"
+    _run(server, f"CREATE SCHEMA {name}")
+    own = sa.make_url(server).update_query_dict({"options": f"-csearch_path={name}"})
+    yield own.render_as_string(hide_password=False)
+    _run(server, f"DROP SCHEMA {name} CASCADE")
 
 
 def _run(url: str, statement: str) -> None:
@@ -28,14 +45,22 @@ def _run(url: str, statement: str) -> None:
     engine.dispose()
 
 
+def _ask(url: str, statement: str) -> list[tuple[object, ...]]:
+    engine = make_engine(parse_url(url), read_only=True)
+    with reading(engine) as connection:
+        rows = [tuple(row) for row in connection.execute(sa.text(statement))]
+    engine.dispose()
+    return rows
+
+
 def test_head_of_the_program_is_head_of_the_migrations() -> None:
     assert upgrade.head() == schema.HEAD
     assert re.fullmatch(r"\d{4}", schema.HEAD)  # older and newer are told by comparing text
 
 
-def test_migrations_lead_to_the_tables_of_the_program(url: str) -> None:
-    assert upgrade.upgrade(url) == schema.HEAD
-    upgrade.check(url)
+def test_migrations_lead_to_the_tables_of_the_program(either: str) -> None:
+    assert upgrade.upgrade(either) == schema.HEAD
+    upgrade.check(either)
 
 
 def test_check_sees_a_missing_migration(url: str) -> None:
@@ -45,13 +70,59 @@ def test_check_sees_a_missing_migration(url: str) -> None:
         upgrade.check(url)
 
 
-def test_down_and_up_again(url: str) -> None:
-    upgrade.upgrade(url)
-    upgrade.downgrade(url)
-    assert upgrade.current(url) is None
-    upgrade.upgrade(url)
-    with Catalog.open(url) as catalog:
+def test_down_and_up_again(either: str) -> None:
+    upgrade.upgrade(either)
+    upgrade.downgrade(either)
+    assert upgrade.current(either) is None
+    upgrade.upgrade(either)
+    with Catalog.open(either) as catalog:
         assert catalog.generation().generation == 0
+
+
+_VIDEO = (
+    "INSERT INTO videos (id, path, status, reason, note, size_bytes, mtime_ns, sha256, "
+    "duration_seconds, width, height, frame_rate_numerator, frame_rate_denominator, codec, "
+    "has_audio, num_frames, num_clips, num_vectors, feature_file, feature_sha256, indexed_at) "
+    "VALUES (7, '/v/a.mp4', 'searchable', '', '', 1, 1, 'ab', 9.0, 64, 48, 25, 1, 'h264', "
+    "false, 8, 1, 2, 'a.npy', 'ab', 0.0)"
+)
+
+
+def test_words_come_to_an_older_library_and_go_again(either: str) -> None:
+    upgrade.upgrade(either, "0001")
+    _run(either, _VIDEO)
+    assert upgrade.upgrade(either) == "0002"
+    with Catalog.open(either) as catalog:
+        [video] = catalog.videos()
+        assert (video.id, video.duration_seconds) == (7, 9.0)
+    assert _ask(either, "SELECT subtitles FROM videos") == [("",)]
+    _run(
+        either,
+        "INSERT INTO cues (video_id, ordinal, track, start_seconds, end_seconds, text, words, "
+        "vector) VALUES (7, 0, '', 0.0, 1.0, 'A Café', 'a cafe', '')",
+    )
+    upgrade.downgrade(either, "0001")
+    assert _ask(either, "SELECT id, path FROM videos") == [(7, "/v/a.mp4")]
+    upgrade.upgrade(either)
+    upgrade.check(either)
+
+
+def test_full_text_index_follows_the_cues(url: str) -> None:
+    upgrade.upgrade(url)
+    _run(url, _VIDEO)
+    for number, words in enumerate(("a cat", "a dog", "a cat and a dog")):
+        _run(
+            url,
+            "INSERT INTO cues (video_id, ordinal, track, start_seconds, end_seconds, text, words, "
+            f"vector) VALUES (7, {number}, '', 0.0, 1.0, 'x', '{words}', '')",
+        )
+    cats = "SELECT rowid FROM cues_words WHERE cues_words MATCH '\"cat\"' ORDER BY rowid"
+    assert _ask(url, cats) == [(1,), (3,)]
+    _run(url, "UPDATE cues SET words = 'a hen' WHERE ordinal = 0")
+    assert _ask(url, cats) == [(3,)]
+    _run(url, "DELETE FROM videos WHERE id = 7")
+    assert _ask(url, cats) == []
+    _run(url, "INSERT INTO cues_words(cues_words, rank) VALUES ('integrity-check', 1)")
 
 
 def test_older_schema_names_the_command(url: str) -> None:

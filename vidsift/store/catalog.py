@@ -22,7 +22,7 @@ from vidsift.errors import (
 from vidsift.store import records
 from vidsift.store.connection import parse_url, sqlite_file, writing
 from vidsift.store.reader import CatalogReader, chunks
-from vidsift.store.schema import clip_vectors, clips, library, runs, shots, summaries, videos
+from vidsift.store.schema import clip_vectors, clips, cues, library, runs, shots, summaries, videos
 from vidsift.types import (
     EncoderStamp,
     Fingerprint,
@@ -233,7 +233,7 @@ def _put_video(connection: Connection, row: dict[str, Any]) -> int:
     ).one_or_none()
     if old is None:
         return _new_id(connection, videos, row)
-    for parts in (shots, clips, summaries):
+    for parts in (shots, clips, summaries, cues):
         connection.execute(parts.delete().where(parts.c.video_id == old.id))
     connection.execute(videos.update().where(videos.c.id == old.id).values(row))
     if old.status == "searchable":

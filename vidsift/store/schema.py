@@ -16,16 +16,18 @@ __all__ = [
     "EscapedText",
     "clip_vectors",
     "clips",
+    "cues",
     "library",
     "metadata",
     "runs",
     "shots",
     "summaries",
+    "tags",
     "videos",
 ]
 
 # The newest migration, repeated here so that opening a library need not import alembic.
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -107,6 +109,8 @@ videos = sa.Table(
     sa.Column("feature_file", sa.Text, nullable=False),
     sa.Column("feature_sha256", sa.String(64), nullable=False),
     sa.Column("indexed_at", sa.Double, nullable=False),
+    # What its subtitles were read from; empty where they have not been read yet.
+    sa.Column("subtitles", sa.String(64), nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('searchable', 'failed', 'missing')", name="status"),
     sqlite_autoincrement=True,
 )
@@ -165,6 +169,31 @@ summaries = sa.Table(
     sa.Column("segments", sa.JSON, nullable=False, comment="[[start, end, saliency], ...]"),
     sa.UniqueConstraint("video_id", "query_sha256", "budget_seconds"),
     sqlite_autoincrement=True,
+)
+
+# `words` is `text` as the full text index takes it (see vidsift.store.folding). The index itself,
+# `cues_words` on SQLite and `ix_cues_words` on PostgreSQL, is made by the migration.
+cues = sa.Table(
+    "cues",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("video_id", _Id, _of_video(), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("track", EscapedText, nullable=False),
+    sa.Column("start_seconds", sa.Double, nullable=False),
+    sa.Column("end_seconds", sa.Double, nullable=False),
+    sa.Column("text", EscapedText, nullable=False),
+    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("vector", sa.LargeBinary, nullable=False, comment="float16, little endian"),
+    sa.UniqueConstraint("video_id", "ordinal"),
+    sqlite_autoincrement=True,
+)
+
+tags = sa.Table(
+    "tags",
+    metadata,
+    sa.Column("video_id", _Id, _of_video(), primary_key=True, autoincrement=False),
+    sa.Column("tag", EscapedText, primary_key=True, index=True),
 )
 
 runs = sa.Table(
