@@ -62,14 +62,12 @@ def _moment_json(moment: Moment) -> dict[str, Any]:
 
 
 def likelihood(rate: float | None) -> str:
-    """A false-alarm rate in words: how often chance alone does as well."""
+    """How often a question without an answer here finds one as good, in words."""
     if rate is None:
-        return "too few videos to tell"
+        return "unknown"
     if rate < 0.001:
-        return "under 1 in 1,000 by chance"
-    if rate < 0.095:
-        return f"1 in {1 / rate:,.0f} by chance"
-    return f"{rate:.0%} by chance"
+        return "< 1 in 1,000"
+    return f"1 in {1 / rate:,.0f}" if rate < 0.095 else f"{rate:.0%}"
 
 
 def print_answer(answer: Answer, library: Library, console: Console = out) -> None:
@@ -84,28 +82,24 @@ def print_answer(answer: Answer, library: Library, console: Console = out) -> No
         console.print(f"nothing here matches: {answer.query}\nthe nearest are")
     table = Table(
         Column("video", overflow="fold"),
-        "start - end",
-        "score",
-        "as good by chance",
-        "found by",
+        Column("start - end", no_wrap=True),
+        Column("score", no_wrap=True),
+        Column("by chance", no_wrap=True),
         title=answer.query if answer.matched else None,
         title_justify="left",
     )
     for result in answer.results:
         spans = [part.span for part in result.parts] or [result.moment.span]
-        rate = result.false_alarm_rate
-        name = result.video.name
-        if result.duplicates:
-            name += f"  (+{result.duplicates} alike)"
-        found = " + ".join(result.found_by)
+        lines = [result.video.name]
         if result.cue is not None:
-            found += f': "{result.cue.text}"'
+            lines.append(f'"{result.cue.text}"')
+        if result.duplicates:
+            lines.append(f"(+{result.duplicates} alike)")
         table.add_row(
-            name,
+            "\n".join(lines),
             "\n".join(f"{clock(span.start)} - {clock(span.end)}" for span in spans),
             f"{result.moment.score:.3f}",
-            "?" if rate is None else likelihood(rate).removesuffix(" by chance"),
-            found,
+            likelihood(result.false_alarm_rate),
         )
     console.print(table)
 
