@@ -192,10 +192,8 @@ def _kinetics(entry: Entry) -> Iterator[Draft]:
     annotation = record.get("annotations", record)
     if not isinstance(annotation, dict):
         raise MalformedError(f"annotations is no object: {annotation!r}")
-    if "segment" in annotation:
-        start, end = _pair(annotation["segment"], "segment")
-    else:
-        start, end = annotation.get("time_start"), annotation.get("time_end")
+    times = annotation.get("segment", [annotation.get("time_start"), annotation.get("time_end")])
+    start, end = _pair(times, "segment")
     first, last = _number(start, "start"), _number(end, "end")
     # The videos are cut to their annotation, and named so by the published downloader.
     name = f"{entry.key or record.get('youtube_id')}_{first:06.0f}_{last:06.0f}"
