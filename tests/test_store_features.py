@@ -161,3 +161,12 @@ def test_values_that_are_no_numbers_are_damage(
         store.read("a.npy", 3, 1, 24)
     with pytest.raises(DamagedLibraryError, match="vidsift index"):
         store.open("a.npy")
+
+
+def test_every_half_is_read_exactly(store: FeatureStore) -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 64)
+    finite = np.where(np.isfinite(every), every, np.float16(0))
+    store.write("a.npy", finite)
+    read = store.read("a.npy", 0, len(finite), 64)
+    assert np.array_equal(read, finite.astype(np.float32))
+    assert np.array_equal(np.signbit(read), np.signbit(finite))
