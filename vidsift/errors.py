@@ -16,6 +16,7 @@
     |   +-- MediaToolError            ffmpeg itself is absent or too old
     +-- PoolerError                   a pooler is unknown, unreadable or made for another encoder
     +-- QueryError                    the question cannot be asked as it stands
+    |   +-- QuestionSyntaxError       it breaks the grammar at a character that the error names
     +-- AnnotationError               a file of captions or predictions cannot be used at all
     +-- SummaryError                  the summary cannot be made as it was asked for
     +-- VideoNotFoundError            no video of the library answers to that name
@@ -25,6 +26,7 @@ Each message says what is wrong, which file or key it is about, and what to do.
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 __all__ = [
@@ -42,6 +44,7 @@ __all__ = [
     "NotAVideoError",
     "PoolerError",
     "QueryError",
+    "QuestionSyntaxError",
     "SchemaError",
     "StorageError",
     "SummaryError",
@@ -121,6 +124,26 @@ class AnnotationError(VidsiftError):
 
 class QueryError(VidsiftError):
     """The question is empty, too long or malformed."""
+
+
+class QuestionSyntaxError(QueryError):
+    """The question breaks the grammar; `position` (from 0) is the character of `text` where."""
+
+    def __init__(self, text: str, position: int, reason: str) -> None:
+        super().__init__(f"question, character {position + 1}: {reason}")
+        self.text = text
+        self.position = position
+
+    def pointer(self) -> str:
+        """Two lines for a terminal: the question, and a caret under the character that is wrong."""
+        shown = "".join(character if character.isprintable() else " " for character in self.text)
+        before = shown[: self.position]
+        # A wide character takes two columns of a terminal, a combining one none.
+        columns = sum(
+            0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+            for c in before
+        )
+        return f"{shown}\n{' ' * columns}^"
 
 
 class SummaryError(VidsiftError):
