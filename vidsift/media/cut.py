@@ -18,6 +18,7 @@ from vidsift.media.frames import tone_map
 from vidsift.media.probe import probe as probe_file
 from vidsift.media.process import has_encoder, resolve_time_limit, run_ffmpeg
 from vidsift.media.source import file_url, input_file
+from vidsift.media.still import seek_lead
 from vidsift.types import Span, VideoProbe
 
 __all__ = ["cut_clip", "render_segments"]
@@ -92,7 +93,7 @@ def render_segments(
     def render(chunk: Sequence[_Piece], part: Path, encoding: dict[str, Any]) -> None:
         promised = float(sum(piece.frames for piece in chunk) / rate)
         # A container's seek can miss; then the file is read from its beginning.
-        for lead in (_lead(probe), math.inf):
+        for lead in (seek_lead(probe), math.inf):
             run_ffmpeg(
                 ffmpeg.output(
                     *_joined(probe, chunk, rate, max_height, lead),
@@ -161,15 +162,6 @@ def _on_grid(spans: Sequence[Span], rate: Fraction) -> list[_Piece]:
             pieces.append(_Piece(span, next_frame - frame, next_sample - sample))
         frame, sample = next_frame, next_sample
     return pieces
-
-
-def _lead(probe: VideoProbe) -> float:
-    """Seconds before a span at which to start reading, so that its first frame is not missed."""
-    if "mov" in probe.container or "matroska" in probe.container:
-        # The index is exact; two frames before, because the one that is shown began earlier.
-        return max(0.25, float(2 / probe.frame_rate))
-    # Others seek by guess, and decoding starts at the next key frame after the place they find.
-    return 10.0 if probe.duration_seconds else math.inf
 
 
 def _picture(probe: VideoProbe, stream: Any, max_height: int) -> Any:
