@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from ui.ask import search
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index, say_if_preparing
+from ui.tag import tag
 from ui.terminal import err, out, print_json, run
 from vidsift import __version__
 from vidsift.errors import ConfigError
@@ -81,6 +82,7 @@ def index(
 
 
 app.command()(search)
+app.command()(tag)
 
 
 @app.command()
