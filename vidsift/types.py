@@ -259,8 +259,10 @@ class IndexedVideo:
     """All that indexing one video yields: a value, so that any process may compute it.
 
     `vectors` and `thumbnails` (JPEG bytes) run parallel to `clips`; `cue_vectors` (unit length, in
-    the space of the frames) to `cues`, in order of time. `note` says what was odd about a file that
-    could still be used, such as an end that is missing; empty when nothing was.
+    the space of the frames) to `cues`, which come track by track, each in order of time. `note`
+    says what was odd about a file that could still be used, such as an end that is missing, and
+    `subtitles_note` the same of its subtitles; empty when nothing was. `subtitles` tells what they
+    were read from (see vidsift.media.subtitles); empty where they were not.
     """
 
     probe: VideoProbe
@@ -275,6 +277,8 @@ class IndexedVideo:
     note: str = ""
     cues: tuple[Cue, ...] = ()
     cue_vectors: Float32[np.ndarray, "m d"] | None = None
+    subtitles: str = ""
+    subtitles_note: str = ""
 
     def __post_init__(self) -> None:
         if len(self.cues) != (0 if self.cue_vectors is None else len(self.cue_vectors)):
@@ -323,7 +327,10 @@ class ClipRecord:
 
 @dataclass(frozen=True, slots=True)
 class CueRecord:
-    """One cue as the catalog knows it; `ordinal` is its place among the video's cues."""
+    """One cue as the catalog knows it.
+
+    `ordinal` is its place among the video's cues: track by track, each in order of time.
+    """
 
     id: int
     video_id: int

@@ -36,6 +36,9 @@ def upgrade() -> None:
         "videos",
         sa.Column("subtitles", sa.String(length=64), nullable=False, server_default=""),
     )
+    op.add_column(
+        "videos", sa.Column("subtitles_note", sa.Text(), nullable=False, server_default="")
+    )
     op.create_table(
         "cues",
         sa.Column("id", _ID, nullable=False),
@@ -78,4 +81,5 @@ def downgrade() -> None:
         op.execute("DROP TABLE cues_words")
     op.drop_table("tags")
     op.drop_table("cues")
+    op.drop_column("videos", "subtitles_note")
     op.drop_column("videos", "subtitles")

@@ -8,11 +8,13 @@ each time it is indexed. New content makes every summary of the old content void
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import numpy as np
 import sqlalchemy as sa
+from jaxtyping import Float32
 from sqlalchemy.engine import Connection
 
 from vidsift.errors import (
@@ -24,6 +26,7 @@ from vidsift.store.connection import parse_url, sqlite_file, writing
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.schema import clip_vectors, clips, cues, library, runs, shots, summaries, videos
 from vidsift.types import (
+    Cue,
     EncoderStamp,
     Fingerprint,
     IndexedVideo,
@@ -106,11 +109,37 @@ class Catalog(CatalogReader):
                 ),
             )
             _insert_clips(connection, video_id, indexed)
+            _insert(connection, cues, records.cue_rows(video_id, indexed.cues, indexed.cue_vectors))
             connection.execute(
                 summaries.insert(), records.summary_row(video_id, indexed.summary, now)
             )
             _bump(connection)
         return video_id
+
+    def renew_cues(
+        self,
+        video_id: int,
+        found: Sequence[Cue],
+        vectors: Float32[np.ndarray, "m d"] | None,
+        *,
+        subtitles: str,
+        note: str,
+    ) -> None:
+        """Put these cues, each with its vector, in place of the video's; all else stays.
+
+        `subtitles` and `note` are those of IndexedVideo.
+
+        Raises:
+            VideoNotFoundError: none has this id.
+        """
+        row = {"subtitles": subtitles, "subtitles_note": note}
+        with writing(self._engine) as connection:
+            chosen = videos.update().where(videos.c.id == int(video_id))
+            if not connection.execute(chosen.values(row)).rowcount:
+                raise VideoNotFoundError(f"no video has the id {video_id}")
+            connection.execute(cues.delete().where(cues.c.video_id == int(video_id)))
+            _insert(connection, cues, records.cue_rows(int(video_id), found, vectors))
+            _bump(connection)
 
     def _check_dimension(self, connection: Connection, indexed: IndexedVideo) -> None:
         wanted = connection.execute(sa.select(library.c.encoder_dimension)).scalar_one()

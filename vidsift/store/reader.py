@@ -20,6 +20,7 @@ from vidsift.store import records
 from vidsift.store.connection import is_writable, make_engine, parse_url, reading, sqlite_file
 from vidsift.store.records import Generation, RunRecord
 from vidsift.store.schema import HEAD, clip_vectors, clips, library, runs, shots, summaries, videos
+from vidsift.store.words import WordsReader
 from vidsift.types import (
     ClipRecord,
     EncoderStamp,
@@ -65,13 +66,22 @@ _VECTOR_IDS = (
     .where(_IS_SEARCHABLE)
     .order_by(clip_vectors.c.id)
 )
+_CLIPS = (
+    sa.select(*records.CLIP_COLUMNS).select_from(clips.join(videos)).where(clips.c.id.in_(_IDS))
+)
+_CLIP_FRAMES = (
+    sa.select(clips.c.id, clips.c.video_id, clips.c.first_frame, clips.c.num_frames)
+    .select_from(clips.join(videos))
+    .where(clips.c.id > sa.bindparam("after"), _IS_SEARCHABLE)
+    .order_by(clips.c.video_id, clips.c.id)
+)
 _GENERATION = sa.select(library.c.library_id, library.c.generation, library.c.deletions)
 
 # Not typing.Self: the runtime checks of the tests decorate methods, where Self has no meaning.
 _Reader = TypeVar("_Reader", bound="CatalogReader")
 
 
-class CatalogReader:
+class CatalogReader(WordsReader):
     """One open catalog, for reading; safe to use from several threads.
 
     Every method may raise the errors of the database in vidsift's words: StorageError,
@@ -205,16 +215,56 @@ class CatalogReader:
                     found[vector_id] = made[row[0]]
         return found
 
+    def clips(self, clip_ids: Iterable[SupportsIndex]) -> dict[int, ClipRecord]:
+        """The clips with these ids, by id; a clip that is no more is left out."""
+        found: dict[int, ClipRecord] = {}
+        with reading(self._engine) as connection:
+            for chunk in chunks(clip_ids):
+                for row in connection.execute(_CLIPS, {"ids": chunk}).all():
+                    found[row[0]] = records.clip_record(row)
+        return found
+
+    def clip_frames(
+        self, after_id: int = 0, of_videos: Iterable[SupportsIndex] | None = None
+    ) -> Int64[np.ndarray, "c 4"]:
+        """Where the frames of clips lie: clip id, video id, first frame, number of frames.
+
+        Of every clip that can be searched and has an id above `after_id`; a video's clips are
+        together and in order of time.
+        """
+        with reading(self._engine) as connection:
+            rows = [
+                tuple(row)
+                for query in _each_of_videos(_CLIP_FRAMES, of_videos)
+                for row in connection.execute(query, {"after": int(after_id)})
+            ]
+        return np.array(rows, dtype=np.int64).reshape(-1, 4)
+
+    def num_clips(self, of_videos: Iterable[SupportsIndex] | None = None) -> tuple[int, int]:
+        """How many clips can be searched, of these videos or of all, and their videos' frames."""
+        query = sa.select(sa.func.sum(videos.c.num_clips), sa.func.sum(videos.c.num_frames))
+        query = query.where(_IS_SEARCHABLE)
+        with reading(self._engine) as connection:
+            sums = [connection.execute(each).one() for each in _each_of_videos(query, of_videos)]
+        return sum(int(row[0] or 0) for row in sums), sum(int(row[1] or 0) for row in sums)
+
     def num_vectors(self) -> int:
         """How many vectors can be searched."""
         query = sa.select(sa.func.coalesce(sa.func.sum(videos.c.num_vectors), 0))
         with reading(self._engine) as connection:
             return int(connection.execute(query.where(_IS_SEARCHABLE)).scalar_one())
 
-    def vector_ids(self) -> Int64[np.ndarray, "n"]:
-        """The ids of all vectors that can be searched, in order."""
+    def vector_ids(
+        self, of_videos: Iterable[SupportsIndex] | None = None
+    ) -> Int64[np.ndarray, "n"]:
+        """The ids of all vectors that can be searched, of these videos or of all, in order."""
         with reading(self._engine) as connection:
-            return np.array(connection.execute(_VECTOR_IDS).scalars().all(), dtype=np.int64)
+            ids = [
+                vector_id
+                for query in _each_of_videos(_VECTOR_IDS, of_videos)
+                for vector_id in connection.execute(query).scalars()
+            ]
+        return np.sort(np.array(ids, dtype=np.int64))
 
     def iter_vectors(
         self, after_id: int = 0, batch: int = 20_000
@@ -276,6 +326,17 @@ def _check_schema(engine: Engine) -> None:
     raise SchemaError(
         f"{where}: its schema {found} is newer than this program's {HEAD}; upgrade vidsift"
     )
+
+
+def _each_of_videos(
+    query: sa.Select[Any], of_videos: Iterable[SupportsIndex] | None
+) -> Iterator[sa.Select[Any]]:
+    """The query itself, or for each part of the videos that is short enough for IN one of it."""
+    if of_videos is None:
+        yield query
+        return
+    for chunk in chunks(of_videos):
+        yield query.where(videos.c.id.in_(chunk))
 
 
 def chunks(ids: Iterable[SupportsIndex]) -> Iterator[list[int]]:

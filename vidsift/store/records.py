@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
@@ -12,10 +13,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from vidsift.store import schema
+from vidsift.store.folding import fold
 from vidsift.types import (
     Clip,
     ClipRecord,
     ClipVectors,
+    Cue,
+    CueRecord,
     Fingerprint,
     IndexedVideo,
     Segment,
@@ -30,6 +34,8 @@ __all__ = [
     "Generation",
     "RunRecord",
     "clip_record",
+    "cue_record",
+    "cue_rows",
     "failed_row",
     "fingerprint_row",
     "summary_of",
@@ -94,7 +100,7 @@ def video_record(row: Any) -> VideoRecord:
         path=Path(row.path),
         status=row.status,
         reason=row.reason,
-        note=row.note,
+        note="; ".join(filter(None, (row.note, row.subtitles_note))),
         fingerprint=Fingerprint(row.size_bytes, row.mtime_ns, row.sha256),
         duration_seconds=row.duration_seconds,
         width=row.width,
@@ -125,6 +131,8 @@ def video_row(
             "num_vectors": sum(len(vectors.vectors) for vectors in indexed.vectors),
             "feature_file": feature_file,
             "feature_sha256": feature_sha256,
+            "subtitles": indexed.subtitles,
+            "subtitles_note": indexed.subtitles_note,
         }
     )
 
@@ -139,7 +147,7 @@ def failed_row(
         | {"width": 0, "height": 0, "frame_rate_numerator": 0, "frame_rate_denominator": 1}
         | {"codec": "", "has_audio": False, "duration_seconds": 0.0}
         | {"num_frames": 0, "num_clips": 0, "num_vectors": 0}
-        | {"feature_file": "", "feature_sha256": ""}
+        | {"feature_file": "", "feature_sha256": "", "subtitles": "", "subtitles_note": ""}
     )
 
 
@@ -179,6 +187,32 @@ def summary_of(row: Any) -> Summary:
     """A row of `summaries` as a value."""
     segments = tuple(Segment(Span(start, end), saliency) for start, end, saliency in row.segments)
     return Summary(row.query, segments, row.budget_seconds)
+
+
+def cue_rows(
+    video_id: int, cues: Sequence[Cue], vectors: Float32[np.ndarray, "m d"] | None
+) -> list[dict[str, Any]]:
+    """The columns of `cues`, all but the id, for each cue of a video with its vector."""
+    blobs = [] if vectors is None else [vector.tobytes() for vector in vectors.astype("<f2")]
+    return [
+        {
+            "video_id": video_id,
+            "ordinal": ordinal,
+            "track": cue.track,
+            "start_seconds": cue.span.start,
+            "end_seconds": cue.span.end,
+            "text": cue.text,
+            "words": fold(cue.text),
+            "vector": blob,
+        }
+        for ordinal, (cue, blob) in enumerate(zip(cues, blobs, strict=True))
+    ]
+
+
+def cue_record(row: Any) -> CueRecord:
+    """A row of `cues` as a value."""
+    span = Span(row.start_seconds, row.end_seconds)
+    return CueRecord(row.id, row.video_id, row.ordinal, Cue(span, row.text, row.track))
 
 
 def vector_blobs(vectors: ClipVectors) -> list[bytes]:

@@ -111,6 +111,7 @@ videos = sa.Table(
     sa.Column("indexed_at", sa.Double, nullable=False),
     # What its subtitles were read from; empty where they have not been read yet.
     sa.Column("subtitles", sa.String(64), nullable=False, server_default=""),
+    sa.Column("subtitles_note", EscapedText, nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('searchable', 'failed', 'missing')", name="status"),
     sqlite_autoincrement=True,
 )
