@@ -21,7 +21,7 @@ import numpy as np
 
 from indexer import index_videos
 from search import SearchEngine
-from search.candidates import find_candidates
+from search.candidates import nearest_clips
 from search.moments import find_moments
 from search.query import encode_query
 from search.rerank import rerank
@@ -96,7 +96,7 @@ def candidate_recall(library: Library, entries: list[dict[str, Any]], most: int)
         for text in entry["queries"]:
             query = encode_query(text, library.encoder)
             exact = rerank(query, records, library.features, library.pooler)[:10]
-            found = find_candidates(query, library.index(), library.catalog, most)
+            found = nearest_clips(query.vector[np.newaxis], library, None, most)
             ids = {record.id for record in found}
             held.append(np.mean([clip.record.id in ids for clip in exact]))
     vectors = library.catalog.num_vectors()

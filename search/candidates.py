@@ -1,24 +1,151 @@
-"""First stage: the clips whose index vectors lie nearest to the question."""
+"""First stage: which clips are worth a closer look; all of them, where that is cheap enough."""
 
 from __future__ import annotations
 
-from vidsift.store.catalog import Catalog
-from vidsift.store.vectors import VectorIndex
-from vidsift.types import ClipRecord, TextQuery
+from dataclasses import dataclass
 
-__all__ = ["find_candidates"]
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from search.exact import (
+    FrameMatrix,
+    frame_matrix,
+    frames_of_videos,
+    is_small,
+    is_training_free,
+)
+from vidsift.config import Settings
+from vidsift.library import Library
+from vidsift.models.attention import Pooler, SoftmaxPool
+from vidsift.types import ClipRecord
+
+__all__ = ["Candidates", "candidate_count", "find_candidates", "nearest_clips"]
+
+_PAGE = 100  # candidates come in hundreds, so that pages of one answer are cut from one ranking
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Clips that may answer, best first under the first stage (of equals the one indexed first).
+
+    `exact` tells that no other clip can be better under any single one of the m query vectors:
+    every clip was scored by the pooler that ranks. `background` and `spread` are the mean and the
+    standard deviation of each query's similarity to all frames that were searched, None where
+    candidates came from the index, which does not see all frames.
+    """
+
+    records: tuple[ClipRecord, ...]
+    exact: bool
+    background: Float32[np.ndarray, "m"] | None = None
+    spread: Float32[np.ndarray, "m"] | None = None
+
+
+def candidate_count(settings: Settings, results: int) -> int:
+    """How many candidates an answer of `results` moments (pages before it included) needs.
+
+    In steps of 100, so that what is found does not depend on the size or the number of the page.
+    """
+    return -(-max(settings.candidates, results) // _PAGE) * _PAGE
 
 
 def find_candidates(
-    query: TextQuery, index: VectorIndex, catalog: Catalog, most: int
-) -> list[ClipRecord]:
-    """The clips of the `most` nearest vectors, nearest first, each clip once.
+    vectors: Float32[np.ndarray, "m d"],
+    library: Library,
+    scope: frozenset[int] | None = None,
+    most: int = _PAGE,
+) -> Candidates:
+    """The `most` best clips for each of m query vectors (unit length, one a term), best first.
 
-    A clip stands in the index under several vectors, so fewer than `most` clips may come back.
+    With several vectors also the `most` best for all of them together. `scope` are the ids of the
+    videos that may answer; None: all.
+
+    A library, or a scope, of at most `exact_clips` clips is scored exactly (see `search.exact`) by
+    the library's pooler; if that is learned, by softmax pooling, and it is left to rerank what was
+    found. Otherwise the index gives the clips of the `most` nearest vectors; since a clip stands
+    there under several, fewer clips may come back.
+
+    Raises:
+        LibraryError: the catalog cannot be read.
     """
-    _, ids = index.search(query.vector[None, :], most)
-    nearest = [int(vector_id) for vector_id in ids[0] if vector_id >= 0]
-    clip_of = catalog.clips_of_vectors(nearest)
-    # Each clip once, in the order of its best vector.
+    matrix, chosen = _small(library, scope)
+    if matrix is None:
+        return Candidates(nearest_clips(vectors, library, scope, most), exact=False)
+    similarities = matrix.similarities(vectors, chosen)
+    first_stage = _first_stage(library)
+    scores = matrix.pool(similarities, first_stage, chosen)  # (m, c)
+    clip_ids = matrix.clip_ids if chosen is None else matrix.clip_ids[chosen]
+    if not len(clip_ids):
+        return Candidates((), exact=True)
+    best = _best(scores, clip_ids, most)
+    found = library.catalog.clips(clip_ids[best])
+    return Candidates(
+        # A clip that was deleted since is left out.
+        records=tuple(found[clip] for clip in clip_ids[best].tolist() if clip in found),
+        exact=first_stage is library.pooler or len(best) == len(clip_ids),
+        background=similarities.mean(axis=1),
+        spread=similarities.std(axis=1),
+    )
+
+
+def _first_stage(library: Library) -> Pooler:
+    pooler = library.pooler
+    return pooler if is_training_free(pooler) else SoftmaxPool(library.settings.temperature)
+
+
+def _small(
+    library: Library, scope: frozenset[int] | None
+) -> tuple[FrameMatrix | None, Bool[np.ndarray, "c"] | None]:
+    """The frames to be searched and which clips of theirs; (None, None): too many for that."""
+    if is_small(library):
+        matrix = frame_matrix(library)
+        return matrix, None if scope is None else matrix.clips_of(scope)
+    if scope is not None and is_small(library, scope):
+        return frames_of_videos(library, scope), None
+    return None, None
+
+
+def _best(
+    scores: Float32[np.ndarray, "m c"], clip_ids: Int64[np.ndarray, "c"], most: int
+) -> Int64[np.ndarray, "p"]:
+    """The places of the best clips under each query and under all together, best first.
+
+    All together is the mean of scores in standard deviations, so that no query outweighs others.
+    """
+    mean, deviation = scores.mean(1, keepdims=True), scores.std(1, keepdims=True)
+    standard = (scores - mean) / np.maximum(deviation, np.finfo(np.float32).tiny)
+    together = standard.mean(0)
+    rankings = [together] if len(scores) == 1 else [*standard, together]
+    chosen = np.unique(np.concatenate([_top(each, most) for each in rankings]))
+    # The best clip of any one query stands before the second best of any other.
+    return chosen[np.lexsort((clip_ids[chosen], -standard[:, chosen].max(0)))]
+
+
+def _top(scores: Float32[np.ndarray, "c"], most: int) -> Int64[np.ndarray, "p"]:
+    """The places of the `most` largest, in any order; of equals the first."""
+    if most >= len(scores):
+        return np.arange(len(scores))
+    least = np.partition(scores, len(scores) - most)[len(scores) - most]
+    above = np.flatnonzero(scores > least)
+    return np.concatenate([above, np.flatnonzero(scores == least)[: most - len(above)]])
+
+
+def nearest_clips(
+    vectors: Float32[np.ndarray, "m d"],
+    library: Library,
+    scope: frozenset[int] | None,
+    most: int,
+) -> tuple[ClipRecord, ...]:
+    """The clips of the index's nearest vectors, by best score, each once."""
+    if len(vectors) > 1:
+        together = vectors.sum(0, keepdims=True)
+        length = np.linalg.norm(together)
+        if length > 0:  # opposite questions have nothing in common to look for
+            vectors = np.concatenate([vectors, together / length])
+    among = None if scope is None else library.catalog.vector_ids(sorted(scope))
+    scores, ids = library.index().search(vectors, most, among)
+    there = ids >= 0
+    order = np.lexsort((ids[there], -scores[there]))
+    nearest = ids[there][order].tolist()
+    clip_of = library.catalog.clips_of_vectors(dict.fromkeys(nearest))
     once = {clip_of[vector].id: clip_of[vector] for vector in nearest if vector in clip_of}
-    return list(once.values())
+    return tuple(once.values())

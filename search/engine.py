@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from search.candidates import find_candidates
+import numpy as np
+
+from search.candidates import candidate_count, find_candidates
 from search.moments import find_moments, group_by_video
 from search.query import encode_query
 from search.rerank import rerank
@@ -56,9 +58,8 @@ class SearchEngine:
         """The `k` best moments for a question that is encoded already."""
         library = self.library
         settings = library.settings
-        records = find_candidates(
-            query, library.index(), library.catalog, max(settings.candidates, k)
-        )
+        most = candidate_count(settings, k)
+        records = find_candidates(query.vector[np.newaxis], library, most=most).records
         ranked = rerank(query, records, library.features, library.pooler)
         best = group_by_video(find_moments(ranked), settings.moments_per_video, k)
         found = {record.id: record for record in records}

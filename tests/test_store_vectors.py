@@ -279,6 +279,34 @@ def test_trained_index_follows_its_catalog(
     assert matches_catalog(index, catalog)
 
 
+@pytest.mark.parametrize("limit", [10_000, 500])
+def test_search_among_some_videos(
+    catalog: Catalog, folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    monkeypatch.setattr(vectors, "EXACT_LIMIT", limit)
+    monkeypatch.setattr(vectors, "_COMPARED", 150)  # of 1200: an open search leaves lists out
+    videos = [commit(catalog, seed, num_vectors=300) for seed in (1, 2, 3, 4)]
+    index = open_index(folder, catalog, STAMP, write=False)
+    assert index.is_exact == (limit == 10_000)
+    among = catalog.vector_ids(videos[1:3])
+    assert len(among) == 600
+    queries = draw(20, 5)
+    scores, found = index.search(queries, 10, among)
+    (ids, stored), *_ = catalog.iter_vectors()
+    here = np.isin(ids, among)
+    best = ids[here][np.argsort(-(queries @ stored[here].T), axis=1)[:, :10]]
+    assert np.isin(found, among).all()
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(best, found, strict=True)]) > 0.8
+    if index.is_exact:
+        assert (found == best).all()
+    assert (np.diff(scores, axis=1) <= 0).all()
+    one = catalog.vector_ids(videos[:1])[:4]
+    _, few = index.search(queries, 10, one)
+    assert {int(each) for each in few[0]} == {*one.tolist(), -1}
+    _, none = index.search(queries, 3, np.empty(0, np.int64))
+    assert (none == -1).all()
+
+
 def test_queries_leave_the_number_of_threads_alone(catalog: Catalog, folder: Path) -> None:
     commit(catalog, 1)
     index = open_index(folder, catalog, STAMP, write=False)

@@ -52,11 +52,15 @@ class VectorIndex(Protocol):
     """Where the nearest vectors are found."""
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], k: int
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        k: int,
+        among: Int64[np.ndarray, "n"] | None = None,
     ) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
         """The k vectors of largest inner product: scores, and vector ids (-1 where there is none).
 
-        Queries and vectors have unit length, so scores are cosines.
+        Queries and vectors have unit length, so scores are cosines. With `among` (vector ids)
+        other vectors do not come back.
         """
         ...
 
@@ -119,13 +123,32 @@ class FaissIndex:
         return self._trained_on == 0
 
     def search(
-        self, queries: Float32[np.ndarray, "q d"], k: int
+        self,
+        queries: Float32[np.ndarray, "q d"],
+        k: int,
+        among: Int64[np.ndarray, "n"] | None = None,
     ) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
         """See VectorIndex."""
         with self._lock:
+            if among is not None:  # FAISS's GPU indexes take no selector
+                return _search(self._master, queries, k, self._only(among))
             if self._replica is not None and k <= _GPU_MOST_K:
                 return _search(self._replica, queries, k)
             return _search(self._master, queries, k)
+
+    def _only(self, among: Int64[np.ndarray, "n"]) -> Any:
+        """FAISS's parameters for a search among these ids."""
+        size = int(among.max()) + 1 if len(among) else 0
+        allowed = np.zeros(size, dtype=bool)
+        allowed[among] = True
+        make: Any = faiss  # its stubs do not know what its Python layer makes of constructors
+        selector = make.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if self.is_exact:
+            return make.SearchParameters(sel=selector)
+        # As many lists as hold about as many allowed vectors as an open search compares.
+        lists = self._master.nlist
+        probes = math.ceil(_COMPARED * lists / max(1, len(among)))
+        return make.SearchParametersIVF(sel=selector, nprobe=min(lists, probes))
 
     def sync(self) -> None:
         """Catch up with the catalog: one small SELECT where nothing has changed.
@@ -288,13 +311,13 @@ class FaissIndex:
 
 
 def _search(
-    index: Any, queries: Float32[np.ndarray, "q d"], k: int
+    index: Any, queries: Float32[np.ndarray, "q d"], k: int, parameters: Any = None
 ) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
     threads = faiss.omp_get_max_threads()
     if len(queries) < _FEW_QUERIES:
         faiss.omp_set_num_threads(1)  # of the calling thread alone, as OpenMP has it
     try:
-        scores, ids = index.search(np.ascontiguousarray(queries), k)
+        scores, ids = index.search(np.ascontiguousarray(queries), k, params=parameters)
     finally:
         faiss.omp_set_num_threads(threads)
     return scores, ids
