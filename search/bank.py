@@ -1,0 +1,43 @@
+"""The bank of unrelated questions, in the space of an encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+from importlib import resources
+
+import numpy as np
+from jaxtyping import Float32
+
+from vidsift.config import cache_dir
+from vidsift.errors import StorageError
+from vidsift.models.encoder import Encoder
+from vidsift.store.files import write_atomically
+
+__all__ = ["bank_texts", "bank_vectors"]
+
+
+def bank_texts() -> tuple[str, ...]:
+    """The bank that ships with vidsift, in random order: its beginning is a fair sample of it."""
+    lines = resources.files("search").joinpath("bank.txt").read_text("utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def bank_vectors(encoder: Encoder) -> Float32[np.ndarray, "b d"]:
+    """The bank's unit-length vectors, kept in the cache folder: to encode it takes seconds."""
+    texts = bank_texts()
+    key = hashlib.sha256("\n".join([repr(encoder.stamp), *texts]).encode()).hexdigest()[:32]
+    file = cache_dir() / "bank" / f"{key}.npy"
+    try:
+        kept = np.load(file, allow_pickle=False)
+        if kept.shape == (len(texts), encoder.stamp.dimension) and kept.dtype == np.float32:
+            return np.asarray(kept)
+    except (OSError, ValueError, EOFError):
+        pass  # not there yet, or cut short: encoded again
+    vectors = encoder.encode_texts(texts)
+    content = io.BytesIO()
+    np.save(content, vectors, allow_pickle=False)
+    with contextlib.suppress(OSError, StorageError):  # a cache that cannot be kept costs only time
+        write_atomically(file, [content.getvalue()])
+    return vectors

@@ -1,0 +1,284 @@
+"""How sure an answer is: how often a question without an answer here would find one as good.
+
+A score alone says little: cosines differ between encoders, libraries and poolers. What a score is
+worth is asked of the library itself, by a bank of questions that have nothing to do with it: see
+`search.null` for the distribution that this gives and what is read from it. Here the bank goes
+through a library, in the way that a real question goes:
+
+- where every clip is scored exactly, all of the bank in one pass over the frames;
+- else each text through both stages, candidates and rerank, once; the result is kept on disk.
+
+A null distribution belongs to one state of the catalog, one encoder, one pooler and one bank; it is
+made again when any of these changes, and for each set of videos that a filter leaves.
+
+The rates hold for texts; a picture as the question lies elsewhere in the space and has no null.
+
+Axes: m terms of a question, c clips, b texts of the bank, f frames, d dimensions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import threading
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from search.bank import bank_texts, bank_vectors
+from search.candidates import candidate_count, find_candidates
+from search.exact import FrameMatrix, frame_matrix, frames_of_videos, is_small, is_training_free
+from search.null import HUB_WEIGHT, Null, hubness
+from search.rerank import score_clips
+from vidsift.errors import StorageError
+from vidsift.library import Library
+from vidsift.models.attention import Pooler, SoftmaxPool
+from vidsift.models.learned_attention import LearnedPool
+from vidsift.store.files import write_atomically
+from vidsift.store.records import Generation
+from vidsift.types import ClipRecord
+
+__all__ = ["false_alarm_rates", "prepare"]
+
+_FILE = "null.npz"
+_FORMAT = 1
+# Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
+_TEXTS_IN_STAGES = 300
+_RESULTS = 30  # best clips of such a text among which its best value is looked for
+# Frames times texts that take about a second; a larger library is asked fewer texts.
+_PRODUCTS = 120_000_000
+_LEAST_TEXTS = 300
+_BLOCK = 32  # texts whose similarities to all frames are in memory at a time
+_KEPT_NULLS = 16
+
+
+def false_alarm_rates(
+    library: Library,
+    records: Sequence[ClipRecord],
+    scores: Float32[np.ndarray, "m c"],
+    scope: frozenset[int] | None = None,
+) -> Float64[np.ndarray, "m c"] | None:
+    """How often a question without an answer would find a clip as good, for each term and clip.
+
+    Args:
+        library: where was searched.
+        records: the clips, in any order; those that are shown are enough.
+        scores: what `score_clips` gave them under each of m terms in words.
+        scope: ids of the videos that were searched, None: all.
+
+    A clip that must show several terms at once is as sure as the least sure of them: take the
+    maximum over the terms. None where nothing is searchable.
+
+    Raises:
+        LibraryError: the catalog cannot be read.
+        EncoderError: the bank must be encoded, and the encoder cannot run.
+    """
+    null = _nulls_of(library).null(library, scope)
+    if null is None:
+        return None
+    near = (
+        null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
+        if _in_one_pass(library, scope)
+        else _hubness_of(library, records)
+    )
+    return null.rates(scores, near)
+
+
+def prepare(library: Library) -> None:
+    """Make the library's null distribution and keep it on disk, so that no search has to.
+
+    Raises:
+        LibraryError, EncoderError: as false_alarm_rates.
+    """
+    _nulls_of(library).null(library, None)
+
+
+class _Nulls:
+    """One library's null distributions, by the videos searched, for the catalog as it is now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._state: Generation | None = None
+        self._nulls: dict[frozenset[int] | None, Null | None] = {}
+
+    def null(self, library: Library, scope: frozenset[int] | None) -> Null | None:
+        with self._lock:
+            now = library.catalog.generation()
+            if now != self._state:
+                self._nulls.clear()
+                self._state = now
+            if scope not in self._nulls:
+                if len(self._nulls) == _KEPT_NULLS:
+                    del self._nulls[next(iter(self._nulls))]
+                kept = scope is None
+                self._nulls[scope] = _load_or_make(library) if kept else _make(library, scope)
+            return self._nulls[scope]
+
+
+_opening = threading.Lock()
+_kept: WeakKeyDictionary[Library, _Nulls] = WeakKeyDictionary()
+
+
+def _nulls_of(library: Library) -> _Nulls:
+    with _opening:
+        return _kept.setdefault(library, _Nulls())
+
+
+def _in_one_pass(library: Library, scope: frozenset[int] | None) -> bool:
+    """Whether every clip is scored by the pooler that ranks."""
+    return is_training_free(library.pooler) and (
+        is_small(library) or (scope is not None and is_small(library, scope))
+    )
+
+
+def _make(library: Library, scope: frozenset[int] | None) -> Null | None:
+    if not _in_one_pass(library, scope):
+        return _through_stages(library, scope)
+    if is_small(library):
+        matrix = frame_matrix(library)
+        matrix = matrix if scope is None else _part(matrix, scope)
+    else:
+        matrix = frames_of_videos(library, scope or frozenset())
+    if not len(matrix):
+        return None
+    texts = max(_LEAST_TEXTS, _PRODUCTS // len(matrix.rows))
+    bank = bank_vectors(library.encoder)[:texts]
+    return Null.of(_bank_scores(matrix, bank, library.pooler), matrix.clip_ids)
+
+
+def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | None:
+    """The null of a library that is searched by candidates, whose every clip no text sees.
+
+    Each text of the bank goes the way of a question.
+    """
+    bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
+    most = candidate_count(library.settings, 0)
+    peaks = []
+    for place, vector in enumerate(bank):
+        one = vector[np.newaxis]
+        records = find_candidates(one, library, scope, most).records
+        scored = score_clips(one, records, library.features, library.pooler)
+        best = np.argsort(-scored.scores[0], kind="stable")[:_RESULTS]
+        if len(best):
+            found = [scored.records[c] for c in best]
+            matrix = _matrix_of(library, found)
+            without = hubness(_bank_scores(matrix, bank, _first_stage(library)))[1][:, place]
+            peaks.append(np.max(scored.scores[0, best] - HUB_WEIGHT * without))
+    if not peaks:
+        return None
+    nothing = np.empty(0, np.int64)
+    return Null(np.sort(np.array(peaks, np.float32)), nothing, nothing.astype(np.float32))
+
+
+def _hubness_of(library: Library, records: Sequence[ClipRecord]) -> Float32[np.ndarray, "c"]:
+    bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
+    matrix = _matrix_of(library, records)
+    return hubness(_bank_scores(matrix, bank, _first_stage(library)))[0]
+
+
+def _first_stage(library: Library) -> Pooler:
+    # Learned pooling of the whole bank would cost too much, and a hub is one under any pooling.
+    pooler = library.pooler
+    return pooler if is_training_free(pooler) else SoftmaxPool(library.settings.temperature)
+
+
+def _matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
+    """The frames of some clips, which have been read before and so are whole."""
+    dimension = library.encoder.stamp.dimension
+    clips = [
+        library.features.read(
+            record.feature_file, record.clip.first_frame, record.clip.num_frames, dimension
+        )
+        for record in records
+    ]
+    lengths = np.array([len(clip) for clip in clips], dtype=np.int64)
+    return FrameMatrix(
+        rows=np.concatenate([np.empty((0, dimension), np.float32), *clips]),
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        clip_ids=np.array([record.id for record in records], dtype=np.int64),
+        video_ids=np.array([record.video_id for record in records], dtype=np.int64),
+    )
+
+
+def _part(matrix: FrameMatrix, videos: frozenset[int]) -> FrameMatrix:
+    """The clips of some videos alone."""
+    chosen = matrix.clips_of(videos)
+    lengths = matrix.lengths[chosen]
+    return FrameMatrix(
+        rows=matrix.rows[np.repeat(chosen, matrix.lengths)],
+        starts=np.cumsum(lengths) - lengths,
+        lengths=lengths,
+        clip_ids=matrix.clip_ids[chosen],
+        video_ids=matrix.video_ids[chosen],
+    )
+
+
+def _bank_scores(
+    matrix: FrameMatrix, bank: Float32[np.ndarray, "b d"], pooler: Pooler
+) -> Float32[np.ndarray, "c b"]:
+    scores = np.empty((len(matrix), len(bank)), np.float32)
+    for low in range(0, len(bank), _BLOCK):
+        similarities = bank[low : low + _BLOCK] @ matrix.rows.T  # (block, f)
+        scores[:, low : low + _BLOCK] = matrix.pool(similarities, pooler).T
+    return scores
+
+
+def _load_or_make(library: Library) -> Null | None:
+    """The null of the whole library, from its file if that is of this very state, else made anew.
+
+    Processes that write it at once write the same; a mixture would fail its checksum.
+    """
+    file = library.root / "index" / _FILE
+    stamp = _stamp(library)
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            if str(kept["stamp"]) == stamp:
+                return Null(kept["peaks"], kept["clip_ids"], kept["hubness"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        pass  # not there yet, or damaged
+    null = _make(library, None)
+    if null is not None:
+        content = io.BytesIO()
+        np.savez(content, stamp=np.array(stamp), **asdict(null))
+        with contextlib.suppress(StorageError):  # a library that may only be read
+            write_atomically(file, [content.getvalue()])
+    return null
+
+
+def _stamp(library: Library) -> str:
+    """All that the null of a whole library depends on."""
+    settings = library.settings
+    return json.dumps(
+        {
+            "format": _FORMAT,
+            "catalog": asdict(library.catalog.generation()),
+            "encoder": asdict(library.catalog.stamp() or library.encoder.stamp),
+            "bank": _bank_sha256(),
+            "pooler": _identity(library.pooler),
+            "settings": [settings.exact_clips, settings.candidates, settings.temperature],
+        }
+    )
+
+
+@cache
+def _bank_sha256() -> str:
+    return hashlib.sha256("\n".join(bank_texts()).encode()).hexdigest()
+
+
+def _identity(pooler: Pooler) -> str:
+    if not isinstance(pooler, LearnedPool):
+        return repr(pooler)
+    plain = [getattr(pooler, field.name) for field in fields(pooler) if field.name != "tensors"]
+    content = hashlib.sha256(repr((pooler.kind, plain)).encode())
+    for name, tensor in sorted(pooler.tensors.items()):
+        content.update(name.encode() + np.ascontiguousarray(tensor).tobytes())
+    return content.hexdigest()
