@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from vidsift.library import Library
+from vidsift.models.regions import HeatMap
 from vidsift.types import EncoderStamp
 
 # Speed is measured in benchmarks/, never in a test.
@@ -88,13 +89,22 @@ class ColourEncoder:
         means = [np.mean(colours, axis=0) if colours else (1.0, 1.0, 1.0) for colours in found]
         return self._unit(np.array(means, dtype=np.float32))
 
+    def encode_regions(self, images: np.ndarray) -> np.ndarray:
+        h, w = images.shape[1:3]
+        rows, columns = np.arange(4) * h // 4, np.arange(4) * w // 4
+        sums = np.add.reduceat(images.astype(np.float32) / 255, rows, axis=1)
+        return self._unit(np.add.reduceat(sums, columns, axis=2) * 16 / (h * w))
+
+    def heat_map(self, image: np.ndarray, query: np.ndarray) -> HeatMap:
+        return HeatMap(self.encode_regions(image[None])[0] @ query, (0, 0, 1, 1), exact=False)
+
     def close(self) -> None:
         pass
 
     @staticmethod
     def _unit(vectors: np.ndarray) -> np.ndarray:
         vectors = vectors + 1e-3
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
 @pytest.fixture

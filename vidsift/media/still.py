@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 
-import ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 

@@ -112,6 +112,8 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
         tokenize=tokenize,
         load_frame_tower=load_frames,
         load_text_tower=load_texts,
+        load_region_tower=_regions,
+        load_heat_tower=_heat,
     )
 
 
@@ -176,6 +178,42 @@ def _convert(folder: Path) -> None:
     save_for_openvino(frames, [pictures], [(-1, side, side, 3)], folder / "frames.xml")
     tokens = [torch.from_numpy(array) for array in tokenize(["a cat", "a dog on the grass"])]
     save_for_openvino(texts, tokens, [(-1, -1), (-1, -1)], folder / "texts.xml")
+
+
+def _regions() -> Tower:
+    def load(folder: Path) -> Tower:
+        return OpenVinoTower(folder / "regions.xml", "f32")
+
+    return use_converted(f"{_KEY}-regions", _convert_regions, "regions", load)
+
+
+def _heat() -> Tower:
+    # Float32: the shares of the regions shall add up.
+    def load(folder: Path) -> Tower:
+        return OpenVinoTower(folder / "heat.xml", "f32")
+
+    return use_converted(f"{_KEY}-regions", _convert_regions, "heat", load)
+
+
+def _convert_regions(folder: Path) -> None:
+    with packages_of("builtin"):
+        import torch
+
+        from vidsift.models.builtin_network import build_networks
+        from vidsift.models.builtin_regions import HeatNetwork, RegionNetwork
+    frames, _ = build_networks()
+    side = _GEOMETRY.crop
+    pictures = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    queries = torch.nn.functional.normalize(torch.ones(2, _DIMENSION))
+    save_for_openvino(
+        RegionNetwork(frames), [pictures], [(-1, side, side, 3)], folder / "regions.xml"
+    )
+    save_for_openvino(
+        HeatNetwork(frames),
+        [pictures, queries],
+        [(-1, side, side, 3), (-1, _DIMENSION)],
+        folder / "heat.xml",
+    )
 
 
 def _cuda_frames() -> Tower:

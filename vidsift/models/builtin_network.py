@@ -55,13 +55,23 @@ class FrameNetwork(nn.Module):
     def __init__(self, classifier: nn.Module, classes: Float[Tensor, "k d"]) -> None:
         super().__init__()
         self.classifier = classifier
+        self.temperature = _TEMPERATURE
         self.register_buffer("classes", classes)
 
     def forward(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n d"]:
-        pixels = images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # mean and deviation 0.5
-        logits = self.classifier(pixels).float()  # (n, k)
-        probabilities = (logits / _TEMPERATURE).softmax(-1)
-        return torch.matmul(probabilities, self.classes)
+        return self.embed(self.classifier(self.pixels(images)).float())
+
+    def pixels(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
+        """What the classifier takes: mean and deviation 0.5."""
+        return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
+
+    def probabilities(self, logits: Float[Tensor, "*axes k"]) -> Float[Tensor, "*axes k"]:
+        """Of the classes, at the temperature of ConSE."""
+        return (logits / self.temperature).softmax(-1)
+
+    def embed(self, logits: Float[Tensor, "*axes k"]) -> Float[Tensor, "*axes d"]:
+        """ConSE, not of unit length yet."""
+        return torch.matmul(self.probabilities(logits), self.classes)
 
 
 def build_networks() -> tuple[FrameNetwork, TextNetwork]:

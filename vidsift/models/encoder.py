@@ -4,7 +4,7 @@ An encoder puts frames and texts into one space of unit-length vectors, so that 
 a cosine. Importing this module is cheap: the machinery of an encoder is imported when it is opened,
 and its heavy parts when they are first used.
 
-Axes: n frames, h rows, w columns, q texts, d dimensions.
+Axes: n frames, h rows, w columns, q texts, d dimensions, r rows and c columns of regions.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidsift.errors import EncoderError
+from vidsift.models.regions import HeatMap
 from vidsift.types import EncoderStamp
 
-__all__ = ["Encoder", "EncoderStatus", "list_encoders", "needs_preparation", "open_encoder"]
+__all__ = [
+    "Encoder",
+    "EncoderStatus",
+    "RegionEncoder",
+    "list_encoders",
+    "needs_preparation",
+    "open_encoder",
+    "with_regions",
+]
 
 # Family of encoders -> module that knows it; see _Family.
 _FAMILIES = {
@@ -49,6 +58,25 @@ class Encoder(Protocol):
 
     def close(self) -> None:
         """Give the models' memory back; the encoder must not be used afterwards."""
+
+
+@runtime_checkable
+class RegionEncoder(Protocol):
+    """An encoder that also tells the regions of a frame apart; see `vidsift.models.regions`."""
+
+    def encode_regions(
+        self, images: UInt8[np.ndarray, "n h w 3"]
+    ) -> Float32[np.ndarray, "n r c d"]:
+        """Unit-length features of the regions of RGB frames, in a grid; always on the CPU.
+
+        Raises:
+            EncoderError: this encoder has no regions.
+        """
+
+    def heat_map(
+        self, image: UInt8[np.ndarray, "h w 3"], query: Float32[np.ndarray, "d"]
+    ) -> HeatMap:
+        """Which regions of a frame speak for a query (unit length); raises as encode_regions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +129,17 @@ def open_encoder(
             "(`vidsift encoders` lists what can be used here)"
         )
     return _family(family).open_variant(variant, device, batch_size, fetch)
+
+
+def with_regions(encoder: Encoder) -> RegionEncoder:
+    """The same encoder, as one that has regions.
+
+    Raises:
+        EncoderError: it has none.
+    """
+    if isinstance(encoder, RegionEncoder):
+        return encoder
+    raise EncoderError(f"{encoder.stamp.name}: this encoder has no regions")
 
 
 def list_encoders(*, device: str = "auto") -> tuple[EncoderStatus, ...]:

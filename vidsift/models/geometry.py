@@ -49,6 +49,21 @@ class Geometry:
             images = resized
         return self._crop(images)
 
+    def covered(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """What of a frame of this size the square shows: left, top, right, bottom as shares of it.
+
+        Beyond 0 and 1 where the square is padded.
+        """
+        rows, columns = self._size(height, width)
+        top, left = self._margin(rows), self._margin(columns)
+        return left / columns, top / rows, (left + self.crop) / columns, (top + self.crop) / rows
+
+    def _margin(self, side: int) -> int:
+        """What is cut off before the square, or, below 0, padded."""
+        if side < self.crop:
+            return -_halves(self.crop - side)[0]
+        return round((side - self.crop) / 2)
+
     def _size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width after the resize, rounded as torchvision or open_clip round them."""
         if self.mode == "squash":
@@ -68,7 +83,7 @@ class Geometry:
             margins = ((0, 0), _halves(rows), _halves(columns), (0, 0))
             images = np.pad(images, margins, constant_values=self.fill)
             height, width = images.shape[1:3]
-        top, left = round((height - self.crop) / 2), round((width - self.crop) / 2)
+        top, left = self._margin(height), self._margin(width)
         return images[:, top : top + self.crop, left : left + self.crop]
 
 

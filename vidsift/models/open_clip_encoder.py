@@ -84,8 +84,20 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
     source = _locate(variant, fetch)
     with source.checkpoint.open("rb") as content:
         weights_sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    key = f"open_clip-{weights_sha256[:16]}-{_configuration_hash(source)[:16]}"
+
+    def convert_regions(folder: Path) -> None:
+        _convert_regions(source, folder, fetch)
+
+    def load_regions() -> Tower:
+        return use_converted(
+            f"{key}-regions",
+            convert_regions,
+            "regions",
+            lambda made: OpenVinoTower(made / "regions.xml", "f32"),
+        )
+
     if chosen == "cpu":
-        key = f"open_clip-{weights_sha256[:16]}-{_configuration_hash(source)[:16]}"
 
         def convert(folder: Path) -> None:
             _convert(source, folder, fetch)
@@ -127,6 +139,7 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
         tokenize=tokenize,
         load_frame_tower=load_frames,
         load_text_tower=load_texts,
+        load_region_tower=load_regions,
     )
 
 
@@ -351,6 +364,19 @@ def _convert(source: Source, folder: Path, fetch: bool) -> None:
     save_for_openvino(texts, [texts.example], [(-1, texts.example.shape[1])], folder / "texts.xml")
     described = asdict(_Description(dimension, geometry, mean, std))
     (folder / "encoder.json").write_text(json.dumps(described), encoding="utf-8")
+
+
+def _convert_regions(source: Source, folder: Path, fetch: bool) -> None:
+    import torch
+
+    from vidsift.models.open_clip_network import build_networks
+    from vidsift.models.open_clip_regions import RegionNetwork
+
+    frames, _, _ = build_networks(source, fetch)
+    side = _preprocessing(frames.preprocess)[0].crop
+    pictures = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    regions = RegionNetwork(frames, source.name).eval()
+    save_for_openvino(regions, [pictures], [(-1, side, side, 3)], folder / "regions.xml")
 
 
 def _read_description(folder: Path) -> _Description:

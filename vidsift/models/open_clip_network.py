@@ -32,9 +32,12 @@ class FrameNetwork(nn.Module):
             self.register_buffer(name, values.reshape(-1, 1, 1).expand(3, 1, 1).clone())
 
     def forward(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n d"]:
-        pixels = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        features: Tensor = self.model.encode_image(pixels)
+        features: Tensor = self.model.encode_image(self.pixels(images))
         return features
+
+    def pixels(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
+        """What the model takes."""
+        return (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
 class TextNetwork(nn.Module):

@@ -49,9 +49,9 @@ _CUDA_SIGNS = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia/version"), Path
 
 @runtime_checkable
 class Tower(Protocol):
-    """One half of an encoder: a batch of inputs to float32 vectors of unit length."""
+    """A network that runs: a batch of inputs to float32 arrays, one row for each of the batch."""
 
-    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]: ...
+    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n ..."]: ...
 
 
 def pick_device(device: str) -> Device:
@@ -188,7 +188,7 @@ class OpenVinoTower:
         self._piece = piece
         self._lock = threading.Lock()
 
-    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]:
+    def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n ..."]:
         rows = len(inputs[0])
         step = self._piece or rows
         parts: list[np.ndarray] = [np.empty(0)] * -(-rows // step)

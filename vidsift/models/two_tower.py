@@ -1,17 +1,19 @@
 """An encoder made of two towers, one for frames and one for texts, each loaded when first used.
 
-Axes: n frames, h rows, w columns, q texts, d dimensions.
+Axes: n frames, h rows, w columns, q texts, d dimensions, r rows and c columns of regions.
 """
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidsift.models.geometry import Geometry
+from vidsift.models.regions import HeatMap
 from vidsift.models.runtime import Inputs, Tower
 from vidsift.types import EncoderStamp
 
@@ -22,7 +24,11 @@ _TEXT_BATCH = 32
 
 
 class TwoTowerEncoder:
-    """Implements `vidsift.models.encoder.Encoder` over two towers and a tokenizer."""
+    """Implements `Encoder` and `RegionEncoder` over two towers and a tokenizer.
+
+    The region tower gives (n, r, c, d), the heat tower of an encoder that has one (n, 1 + r * c)
+    for pictures and queries: the baseline and the regions' shares of an exact `HeatMap`.
+    """
 
     def __init__(
         self,
@@ -33,6 +39,8 @@ class TwoTowerEncoder:
         tokenize: Callable[[Sequence[str]], Inputs],
         load_frame_tower: Callable[[], Tower],
         load_text_tower: Callable[[], Tower],
+        load_region_tower: Callable[[], Tower],
+        load_heat_tower: Callable[[], Tower] | None = None,
     ) -> None:
         self._stamp = stamp
         self._geometry = geometry
@@ -40,6 +48,8 @@ class TwoTowerEncoder:
         self._tokenize = tokenize
         self._frame_tower = _Lazy(load_frame_tower)
         self._text_tower = _Lazy(load_text_tower)
+        self._region_tower = _Lazy(load_region_tower)
+        self._heat_tower = _Lazy(load_heat_tower) if load_heat_tower else None
 
     @property
     def stamp(self) -> EncoderStamp:
@@ -51,11 +61,29 @@ class TwoTowerEncoder:
 
     def encode_frames(self, images: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n d"]:
         """See `Encoder.encode_frames`."""
-        starts = range(0, len(images), self._batch_size)
-        batches = (images[start : start + self._batch_size] for start in starts)
-        # Contiguous, because the runtimes read the memory as it lies.
-        pictures = (np.ascontiguousarray(self._geometry.apply(batch)) for batch in batches)
-        return self._through(self._frame_tower, ((picture,) for picture in pictures))
+        return self._through(self._frame_tower, self._pictures(images))
+
+    def encode_regions(
+        self, images: UInt8[np.ndarray, "n h w 3"]
+    ) -> Float32[np.ndarray, "n r c d"]:
+        """See `RegionEncoder.encode_regions`."""
+        parts = [self._region_tower.get()(*inputs) for inputs in self._pictures(images)]
+        if not parts:
+            return np.zeros((0, 0, 0, self._stamp.dimension), np.float32)
+        return _unit(np.concatenate(parts))
+
+    def heat_map(
+        self, image: UInt8[np.ndarray, "h w 3"], query: Float32[np.ndarray, "d"]
+    ) -> HeatMap:
+        """See `RegionEncoder.heat_map`."""
+        covered = self._geometry.covered(*image.shape[:2])
+        if self._heat_tower is None:
+            return HeatMap(self.encode_regions(image[np.newaxis])[0] @ query, covered, exact=False)
+        ((picture,),) = self._pictures(image[np.newaxis])
+        baseline, *shares = self._heat_tower.get()(picture, query[np.newaxis])[0]
+        side = math.isqrt(len(shares))
+        values = np.array(shares, np.float32).reshape(side, side)
+        return HeatMap(values, covered, exact=True, baseline=float(baseline))
 
     def encode_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "q d"]:
         """See `Encoder.encode_texts`."""
@@ -67,15 +95,27 @@ class TwoTowerEncoder:
         """See `Encoder.close`."""
         self._frame_tower.drop()
         self._text_tower.drop()
+        self._region_tower.drop()
+        if self._heat_tower is not None:
+            self._heat_tower.drop()
+
+    def _pictures(self, images: UInt8[np.ndarray, "n h w 3"]) -> Iterator[Inputs]:
+        for start in range(0, len(images), self._batch_size):
+            batch = images[start : start + self._batch_size]
+            # Contiguous, because the runtimes read the memory as it lies.
+            yield (np.ascontiguousarray(self._geometry.apply(batch)),)
 
     def _through(self, tower: _Lazy, batches: Iterable[Inputs]) -> Float32[np.ndarray, "n d"]:
         parts = [tower.get()(*inputs) for inputs in batches]
         if not parts:
             return np.zeros((0, self._stamp.dimension), np.float32)
-        features = np.concatenate(parts)
-        norms = np.linalg.norm(features, axis=1, keepdims=True)
-        unit: np.ndarray = features / np.maximum(norms, np.finfo(np.float32).tiny)
-        return unit
+        return _unit(np.concatenate(parts))
+
+
+def _unit(features: Float32[np.ndarray, "*axes d"]) -> Float32[np.ndarray, "*axes d"]:
+    norms = np.linalg.norm(features, axis=-1, keepdims=True)
+    unit: np.ndarray = features / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
 
 
 class _Lazy:
