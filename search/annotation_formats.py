@@ -177,8 +177,8 @@ def _thumos14(entry: Entry) -> Iterator[Draft]:
         if not isinstance(annotation, dict):
             raise MalformedError(f"annotations holds {annotation!r}, no object")
         start, end = _pair(annotation.get("segment"), "segment")
-        label = annotation.get("label")
-        yield Draft(entry.key, _class_name(label), start, end, record.get("duration"))
+        name = _class_name(annotation.get("label"))
+        yield Draft(entry.key, name, start, end, record.get("duration"))
 
 
 def _kinetics(entry: Entry) -> Iterator[Draft]:
