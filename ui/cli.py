@@ -13,6 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from ui.ask import search
+from ui.evaluate import evaluate
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index, say_if_preparing
 from ui.tag import tag
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
+app.add_typer(evaluate, name="evaluate")
 
 
 def main() -> None:
