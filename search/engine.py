@@ -1,21 +1,26 @@
-"""The search engine: text -> candidates -> query-conditioned rerank -> moments."""
+"""The search engine: a question -> candidates -> query-conditioned rerank -> moments -> answer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from search.candidates import candidate_count, find_candidates
-from search.moments import find_moments, group_by_video
-from search.query import encode_query
-from search.rerank import rerank
+from search.asking import Asked, asked_for, understand
+from search.candidates import candidate_count
+from search.fusion import Fused, fuse
+from search.ranking import Seen, look
+from search.words import SpokenMoment, said_together, spoken_moments
 from vidsift.errors import QueryError
 from vidsift.library import Library
-from vidsift.types import Answer, SearchResult, TextQuery
+from vidsift.types import Answer, Cue, Moment, SearchResult, Span, TextQuery
 
 __all__ = ["SearchEngine"]
+
+_MOST_SPOKEN = 200  # cues that are taken from the full text search
+_NEAR_SECONDS = 10.0  # what is said so near to what is seen belongs to it
+_ALL_WORDS = 0.999  # a cue with this share of the question's words is an answer to it
 
 
 class SearchEngine:
@@ -25,9 +30,9 @@ class SearchEngine:
         self.library = library
 
     def search(self, text: str, k: int = 10) -> list[SearchResult]:
-        """The `k` best moments for a question, best first, whether or not they match.
+        """The `k` best moments for a question, best first, whether or not they match; see `ask`.
 
-        Empty if the library holds no searchable video. See `ask`.
+        Empty if the library holds no searchable video.
         """
         return list(self.ask(text, k).results)
 
@@ -45,29 +50,164 @@ class SearchEngine:
     ) -> Answer:
         """The answer to a question: its `k` best moments after the first `offset`.
 
+        Args:
+            text: the question, in the grammar of docs/questions.md; may be empty beside a picture.
+            k: moments wanted.
+            offset: moments to leave out; pages of one question are cut from one ranking.
+            flat: best first whatever the video, instead of at most `moments_per_video` of each
+                before the others had their turn.
+            image: a picture of what is looked for.
+            like: `VIDEO@SECONDS`, a moment like which others are looked for.
+            yes: moments (`VIDEO@SECONDS`) that are what is looked for.
+            no: moments that are not.
+
         Raises:
             QueryError: the question cannot be asked, or `k` is not positive.
-            EncoderError, LibraryError: the library cannot be searched, and why.
+            VideoNotFoundError: a moment names no video.
+            EncoderError, PoolerError, LibraryError: the library cannot be searched, and why.
         """
         if k < 1:
             raise QueryError(f"-k {k}: ask for at least one result")
-        query = encode_query(text, self.library.encoder)
-        return Answer(query.text, tuple(self.answer(query, k)), matched=True, exact=False)
+        if offset < 0:
+            raise QueryError(f"--offset {offset}: must not be negative")
+        asked = understand(self.library, text, image=image, like=like, yes=yes, no=no)
+        return self._answer(asked, k, offset, flat)
 
-    def answer(self, query: TextQuery, k: int = 10) -> list[SearchResult]:
-        """The `k` best moments for a question that is encoded already."""
-        library = self.library
-        settings = library.settings
-        most = candidate_count(settings, k)
-        records = find_candidates(query.vector[np.newaxis], library, most=most).records
-        ranked = rerank(query, records, library.features, library.pooler)
-        best = group_by_video(find_moments(ranked), settings.moments_per_video, k)
-        found = {record.id: record for record in records}
-        return [
-            SearchResult(
-                moment=moment,
-                video=found[moment.clip_id].video,
-                thumbnail=library.thumbnail(found[moment.clip_id], found[moment.clip_id].ordinal),
-            )
-            for moment in best
+    def answer(self, query: TextQuery, k: int = 10) -> Answer:
+        """The `k` best moments for a question whose vector is known; whether they match is not."""
+        return self._answer(asked_for(query), k, 0, flat=False)
+
+    def _answer(self, asked: Asked, k: int, offset: int, flat: bool) -> Answer:
+        found = self._said(asked, offset + k) if asked.spoken else self._seen(asked, offset + k)
+        moments_per_video = offset + k if flat else self.library.settings.moments_per_video
+        chosen = _few_a_video(found.fused, moments_per_video, offset + k)
+        rates = found.rates([each.moment for each in chosen])
+        return Answer(
+            query=asked.text,
+            results=self._results(chosen[offset:], rates[offset:], found),
+            matched=self._matched(asked, chosen, rates, found),
+            exact=found.exact,
+        )
+
+    def _seen(self, asked: Asked, wanted: int) -> _Found:
+        """What pictures show, and what is said in the same words."""
+        catalog = self.library.catalog
+        seen = look(self.library, asked, candidate_count(self.library.settings, wanted))
+        hits = catalog.search_words(asked.words, _MOST_SPOKEN, asked.scope)
+        if not hits:  # moments are then cut one by one, as they are needed
+            return _Found((Fused(each, ("picture",), 0.0) for each in seen.moments), seen)
+        spoken = list(spoken_moments(hits, catalog.clips_of_video))
+        return _Found(iter(fuse(list(seen.moments), spoken)), seen, _coverage(spoken))
+
+    def _said(self, asked: Asked, wanted: int) -> _Found:
+        """Only what is said in exactly these words, and there what pictures show."""
+        catalog = self.library.catalog
+        hits = said_together(
+            [catalog.search_phrase(each, _MOST_SPOKEN, asked.scope) for each in asked.spoken]
+        )
+        spoken = list(spoken_moments(hits, catalog.clips_of_video))
+        if not asked.steps:
+            fused = (Fused(each.moment, ("words",), 0.0, each.cue) for each in spoken)
+            return _Found(fused, None, _coverage(spoken))
+        spans = _by_video(spoken)
+        near = [
+            record
+            for video in spans
+            for record in catalog.clips_of_video(video)
+            if _nearest(record.clip.span, spans[video]) is not None
         ]
+        seen = look(self.library, asked, candidate_count(self.library.settings, wanted), near)
+        return _Found(_where_said(seen, spans), seen)
+
+    def _matched(
+        self,
+        asked: Asked,
+        chosen: Sequence[Fused],
+        rates: Sequence[float | None],
+        found: _Found,
+    ) -> bool:
+        if not asked.in_words or not asked.steps:
+            # Words that are said were found, or not; a picture's cosines have no null to go by.
+            return bool(chosen)
+        highest = self.library.settings.false_alarm_rate
+        return any(rate is not None and rate <= highest for rate in rates) or any(
+            each.cue is not None and found.coverage.get(each.cue, 0.0) >= _ALL_WORDS
+            for each in chosen
+        )
+
+    def _results(
+        self, chosen: Sequence[Fused], rates: Sequence[float | None], found: _Found
+    ) -> tuple[SearchResult, ...]:
+        records = self.library.catalog.clips([each.moment.clip_id for each in chosen])
+        return tuple(
+            SearchResult(
+                moment=each.moment,
+                video=records[each.moment.clip_id].video,
+                thumbnail=self.library.thumbnail(
+                    records[each.moment.clip_id], records[each.moment.clip_id].ordinal
+                ),
+                false_alarm_rate=rate,
+                found_by=each.found_by,
+                cue=each.cue,
+                parts=found.parts(each.moment),
+            )
+            for each, rate in zip(chosen, rates, strict=True)
+            if each.moment.clip_id in records  # or it was deleted while we searched
+        )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Moments of one question, best first; `coverage` tells how much of it a cue says."""
+
+    fused: Iterator[Fused]
+    seen: Seen | None
+    coverage: Mapping[Cue, float] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        return self.seen is None or self.seen.exact
+
+    def rates(self, moments: Sequence[Moment]) -> list[float | None]:
+        return [None] * len(moments) if self.seen is None else self.seen.rates(moments)
+
+    def parts(self, moment: Moment) -> tuple[Moment, ...]:
+        return () if self.seen is None else self.seen.parts.get(moment, ())
+
+
+def _coverage(spoken: Sequence[SpokenMoment]) -> dict[Cue, float]:
+    return {each.cue: each.moment.score for each in spoken}
+
+
+def _by_video(spoken: Sequence[SpokenMoment]) -> dict[int, list[Cue]]:
+    found: dict[int, list[Cue]] = {}
+    for each in spoken:
+        found.setdefault(each.moment.video_id, []).append(each.cue)
+    return found
+
+
+def _nearest(span: Span, cues: Sequence[Cue]) -> Cue | None:
+    """The cue that is said nearest to a span, None if none is near."""
+    apart = [max(cue.span.start - span.end, span.start - cue.span.end, 0.0) for cue in cues]
+    least = min(apart)
+    return cues[apart.index(least)] if least <= _NEAR_SECONDS else None
+
+
+def _where_said(seen: Seen, cues: Mapping[int, Sequence[Cue]]) -> Iterator[Fused]:
+    for moment in seen.moments:
+        cue = _nearest(moment.span, cues[moment.video_id])
+        if cue is not None:
+            yield Fused(moment, ("picture", "words"), 0.0, cue)
+
+
+def _few_a_video(fused: Iterator[Fused], most_per_video: int, k: int) -> list[Fused]:
+    """The first `k`; what a video has beyond its share comes after all that is within a share."""
+    taken: Counter[int] = Counter()
+    first: list[Fused] = []
+    later: list[Fused] = []
+    for each in fused:
+        taken[each.moment.video_id] += 1
+        (first if taken[each.moment.video_id] <= most_per_video else later).append(each)
+        if len(first) == k:
+            break
+    return (first + later)[:k]
