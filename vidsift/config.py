@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     temperature: float = Field(0.1, gt=0, description="of softmax pooling over frames")
     candidates: int = Field(100, ge=1, le=100_000, description="vectors the index gives to rerank")
     exact_clips: int = Field(
-        20_000, ge=0, description="up to so many clips every one is scored, without the index"
+        10_000, ge=0, description="up to so many clips every one is scored, without the index"
     )
     false_alarm_rate: float = Field(
         0.05, gt=0, lt=1, description="above it the answer is: nothing here matches"
