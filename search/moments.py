@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
-__all__ = ["find_moments", "group_by_video", "suppress"]
+__all__ = ["find_moments", "frame_spans", "group_by_video", "suppress"]
 
 _LEVEL = 0.35  # of the way from the question's background to the peak
 _SAME_MOMENT = 0.5  # overlap, as a share of the shorter, from which two moments are the same
@@ -60,7 +60,7 @@ class _Curve:
 
     def __init__(self, run: list[RankedClip]) -> None:
         self._values = _smooth(np.concatenate([clip.similarities for clip in run]))
-        self._starts, self._ends = _frame_spans([clip.record for clip in run])
+        self._starts, self._ends = frame_spans([clip.record for clip in run])
         lengths = [len(clip.similarities) for clip in run]
         offsets = np.cumsum([0, *lengths]).tolist()
         self._offsets = {clip.record.id: offset for clip, offset in zip(run, offsets, strict=False)}
@@ -100,8 +100,10 @@ def _smooth(curve: Float32[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
     return np.asarray(np.clip(curve, low, high), dtype=np.float32)
 
 
-def _frame_spans(records: Sequence[ClipRecord]) -> tuple[np.ndarray, np.ndarray]:
-    """From when to when each frame of clips that touch stands for the video."""
+def frame_spans(
+    records: Sequence[ClipRecord],
+) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+    """From when to when each frame of clips of one video, in order, stands for the video."""
     starts, ends = [], []
     for record in records:
         own = record.pts_seconds.copy()
