@@ -21,8 +21,9 @@ from vidsift.errors import (
     StorageError,
     VideoNotFoundError,
 )
-from vidsift.models.attention import SoftmaxPool
+from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder, open_encoder
+from vidsift.models.pooler_checkpoint import open_pooler
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
 from vidsift.types import ClipRecord, VideoRecord
@@ -40,6 +41,7 @@ class Library:
     catalog.sqlite3     SQL, the truth (or elsewhere, by `database_url`)
     features/KEY.npy    float16 frame features of one video
     pictures/KEY/       thumbnails of its clips, and its storyboard
+    poolers/            trained poolers, if any
     index/              FAISS index, a cache that is rebuilt from SQL when it does not fit
     skims/              rendered summaries and cut moments, a cache
     vidsift.toml        settings, if any
@@ -51,7 +53,6 @@ class Library:
         self.settings = settings
         self.catalog = catalog
         self.features = FeatureStore(root / "features")
-        self.pooler = SoftmaxPool(settings.temperature)
         self._index: FaissIndex | None = None
 
     @classmethod
@@ -139,6 +140,22 @@ class Library:
                 " this library was made with; restore them, or index into another --library"
             )
         return encoder
+
+    @cached_property
+    def pooler(self) -> Pooler:
+        """What pools a clip's frames under a question, as the setting `pooler` says.
+
+        Raises:
+            PoolerError: it is unknown, cannot be read, or was trained for another encoder.
+        """
+        stamp = self.catalog.stamp() or self.encoder.stamp
+        settings = self.settings
+        return open_pooler(settings.pooler, settings.temperature, stamp, self.poolers)
+
+    @property
+    def poolers(self) -> Path:
+        """The folder of poolers that were trained on this library."""
+        return self.root / "poolers"
 
     def index(self, *, write: bool = False) -> FaissIndex:
         """The vector index, caught up with the catalog. `write` also saves it."""

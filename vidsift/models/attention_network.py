@@ -123,15 +123,17 @@ PoolerNetwork = AdditiveNetwork | DotProductNetwork | MultiHeadNetwork
 def network_of(pool: LearnedPool, dropout: float = 0.0) -> PoolerNetwork:
     """The network that computes what `pool` does. `dropout` is that of multi-head attention."""
     network: PoolerNetwork
-    if isinstance(pool, MultiHeadPool):
-        rows = len(pool.tensors.get("positions", ()))
-        network = MultiHeadNetwork(pool.dimension, pool.heads, rows, dropout)
-    elif isinstance(pool, AdditivePool):
-        network = AdditiveNetwork(pool.dimension, len(pool.tensors["key.weight"]))
-    else:
-        network = DotProductNetwork(pool.dimension)
+    # On no device: what torch would start with is not computed, nor random numbers drawn for it.
+    with torch.device("meta"):
+        if isinstance(pool, MultiHeadPool):
+            rows = len(pool.tensors.get("positions", ()))
+            network = MultiHeadNetwork(pool.dimension, pool.heads, rows, dropout)
+        elif isinstance(pool, AdditivePool):
+            network = AdditiveNetwork(pool.dimension, len(pool.tensors["key.weight"]))
+        else:
+            network = DotProductNetwork(pool.dimension)
     tensors = {name: torch.tensor(np.asarray(tensor)) for name, tensor in pool.tensors.items()}
-    network.load_state_dict(tensors)
+    network.load_state_dict(tensors, assign=True)
     return network
 
 

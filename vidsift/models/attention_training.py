@@ -1,0 +1,257 @@
+"""Training a pooler on frozen features: symmetric InfoNCE, early stopping, resume.
+
+Knows arrays alone; `search.training` makes them of a library and a file of captions.
+
+Axes as in `vidsift.models.training_pairs`; b pairs of a batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidsift.errors import PoolerError
+from vidsift.models.attention import Frames, Mask, Queries
+from vidsift.models.attention_network import PoolerNetwork, network_of, pool_of
+from vidsift.models.learned_attention import LearnedPool
+from vidsift.models.runtime import pick_device
+from vidsift.models.training_pairs import Pairs, Recipe, ranks_by
+
+__all__ = ["Epoch", "fit", "info_nce"]
+
+_WARM_UP = 0.05  # of all steps
+_MOST_SCALE = math.log(100.0)  # of the logits, as in CLIP
+_CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to; number 0 is the pooler before training, without a loss.
+
+    `recall_at_1` and `mrr` (mean reciprocal rank) are those on the validation captions, `best`
+    says that no epoch so far was better, and `pool` is then the pooler.
+    """
+
+    number: int
+    loss: float | None
+    recall_at_1: float
+    mrr: float
+    best: bool
+    pool: LearnedPool | None
+
+
+def info_nce(
+    similarities: Float[Tensor, "b b"], scale: Float[Tensor, ""], same_video: Bool[Tensor, "b b"]
+) -> Float[Tensor, ""]:
+    """Symmetric InfoNCE: cross-entropy from caption to video and from video to caption, halved.
+
+    van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), in
+    both directions as in CLIP (Radford et al., 2021). Row: caption, column: video; the diagonal
+    holds the pairs. Others of the same video are left out of the denominator: they are no
+    negatives.
+    """
+    others = same_video & ~torch.eye(len(similarities), dtype=torch.bool, device=scale.device)
+    logits = (similarities * scale).masked_fill(others, -torch.inf)
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def fit(
+    train: Pairs,
+    validation: Pairs,
+    recipe: Recipe,
+    *,
+    state: Path | None = None,
+    resume: bool = False,
+    on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
+) -> Iterator[Epoch]:
+    """Train; yields the pooler before training, then each epoch, until validation stops it.
+
+    Better is a higher R@1 on `validation`, of equal ones the higher mean reciprocal rank. After
+    each epoch, once the caller asks for the next, all that going on needs is written to `state`;
+    `resume` goes on from there and yields only what was not yielded. Each epoch draws from a
+    generator of its own, so that a run that was cut off ends as one that was not. The file is
+    removed at the end.
+
+    Raises:
+        PoolerError: the state cannot be read, or is of other captions or another recipe.
+    """
+    yield from _Training(train, validation, recipe, state).run(resume, on_step)
+
+
+class _Training:
+    def __init__(self, train: Pairs, validation: Pairs, recipe: Recipe, state: Path | None) -> None:
+        self._train = train
+        self._validation = validation
+        self._recipe = recipe
+        self._state = state
+        self._device = torch.device(pick_device(recipe.device))
+        start = recipe.start(train.queries.shape[1])
+        self._network: PoolerNetwork = network_of(start, recipe.dropout).to(self._device)
+        fixed = recipe.logit_temperature
+        log_scale = torch.tensor(-math.log(fixed or 0.07), device=self._device)
+        self._log_scale = nn.Parameter(log_scale, requires_grad=fixed is None)
+        self._optimizer = torch.optim.Adam(
+            [*self._network.parameters(), self._log_scale], lr=recipe.learning_rate
+        )
+        self._best = (-1.0, -1.0)
+        self._stale = 0
+
+    def run(self, resume: bool, on_step: Callable[[int, int, int], None]) -> Iterator[Epoch]:
+        first = 1
+        if resume:
+            first = self._load() + 1
+        else:
+            yield self._epoch(0, None)
+        for number in range(first, self._recipe.epochs + 1):
+            if self._stale >= self._recipe.patience:
+                break
+            loss = self._train_epoch(number, on_step)
+            yield self._epoch(number, loss)
+            self._save(number)
+        if self._state is not None:
+            self._state.unlink(missing_ok=True)
+
+    def _train_epoch(self, number: int, on_step: Callable[[int, int, int], None]) -> float:
+        pairs, recipe = self._train, self._recipe
+        order = np.random.default_rng([recipe.seed, number]).permutation(len(pairs.items))
+        batches = [
+            order[start : start + recipe.batch_size]
+            for start in range(0, len(order), recipe.batch_size)
+        ]
+        if len(batches) > 1 and len(batches[-1]) < 2:
+            batches.pop()  # one pair alone has nothing to be told from
+        total = 0.0
+        self._network.train()
+        # Dropout draws from torch's own generator: it is left as it was found.
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            torch.manual_seed(recipe.seed * 1_000_003 + number)
+            for step, batch in enumerate(batches):
+                self._set_learning_rate((number - 1) * len(batches) + step, len(batches))
+                total += self._step(batch) * len(batch)
+                on_step(number, step + 1, len(batches))
+        return total / sum(map(len, batches))
+
+    def _step(self, batch: Int64[np.ndarray, "b"]) -> float:
+        pairs, device = self._train, self._device
+        items = pairs.items[batch]
+        videos = torch.from_numpy(pairs.videos[items]).to(device)
+        queries = torch.from_numpy(pairs.queries[batch]).to(device)  # (b, d)
+        frames = torch.from_numpy(pairs.frames[items]).to(device).float()  # (b, n, d)
+        mask = torch.from_numpy(pairs.mask[items]).to(device)
+        vectors, _ = self._network(queries, frames, mask)  # (b, b, d)
+        similarities = torch.einsum("qd,qcd->qc", queries, vectors)
+        loss = info_nce(similarities, self._log_scale.exp(), videos[:, None] == videos)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP_NORM)
+        self._optimizer.step()
+        with torch.no_grad():
+            self._log_scale.clamp_(max=_MOST_SCALE)
+        return loss.item()
+
+    def _set_learning_rate(self, step: int, steps_an_epoch: int) -> None:
+        """Linear warm-up, then half a cosine down to 0 at the last epoch's end."""
+        total = self._recipe.epochs * steps_an_epoch
+        warm = max(1, round(_WARM_UP * total))
+        if step < warm:
+            factor = (step + 1) / warm
+        else:
+            factor = (1 + math.cos(math.pi * (step - warm) / max(1, total - warm))) / 2
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * factor
+
+    def _epoch(self, number: int, loss: float | None) -> Epoch:
+        self._network.eval()
+        found = ranks_by(self._score, self._validation)
+        quality = (float((found == 1).mean()), float((1 / found).mean()))
+        best = quality > self._best
+        self._stale = 0 if best else self._stale + 1
+        self._best = max(self._best, quality)
+        return Epoch(number, loss, *quality, best, pool_of(self._network) if best else None)
+
+    def _score(self, queries: Queries, frames: Frames, mask: Mask) -> Float32[np.ndarray, "q c"]:
+        with torch.inference_mode():
+            asked = torch.from_numpy(queries).to(self._device)
+            vectors, _ = self._network(
+                asked,
+                torch.from_numpy(frames).to(self._device),
+                torch.from_numpy(mask).to(self._device),
+            )
+            scores: np.ndarray = torch.einsum("qd,qcd->qc", asked, vectors).cpu().numpy()
+            return scores
+
+    def _fingerprint(self) -> str:
+        recipe = {**asdict(self._recipe), "device": None}
+        sums = [
+            [*pairs.frames.shape, float(pairs.queries.sum(dtype=float)), int(pairs.items.sum())]
+            for pairs in (self._train, self._validation)
+        ]
+        return json.dumps([recipe, sums])
+
+    def _save(self, number: int) -> None:
+        if self._state is None:
+            return
+        progress = {"epoch": number, "best": self._best, "stale": self._stale}
+        metadata = {"fingerprint": self._fingerprint(), "progress": json.dumps(progress)}
+        tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
+        for parameter, slots in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{parameter}.{name}": t for name, t in slots.items()}
+        content = save({**tensors, "log_scale": self._log_scale.detach()}, metadata)
+        beside = self._state.with_name(f"{self._state.name}.part")
+        try:
+            self._state.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                beside.write_bytes(content)
+                beside.replace(self._state)
+            finally:
+                beside.unlink(missing_ok=True)
+        except OSError as error:
+            raise PoolerError(f"{self._state}: cannot be written: {error.strerror}") from error
+
+    def _load(self) -> int:
+        """Take up what `_save` left; the number of the last epoch that was finished."""
+        if self._state is None or not self._state.is_file():
+            raise PoolerError(f"{self._state}: no training was cut off here; leave --resume out")
+        try:
+            with safe_open(self._state, framework="pt", device=str(self._device)) as content:
+                metadata = content.metadata() or {}
+                tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise PoolerError(
+                f"{self._state}: cannot be read ({error}); leave --resume out to begin anew"
+            ) from error
+        if metadata.get("fingerprint") != self._fingerprint():
+            raise PoolerError(
+                f"{self._state}: was begun with other captions, videos or options; give the same"
+                " ones, or leave --resume out to begin anew"
+            )
+        with torch.no_grad():
+            self._log_scale.copy_(tensors.pop("log_scale"))
+        slots: dict[int, dict[str, Tensor]] = {}
+        network: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            whose, _, rest = name.partition(".")
+            if whose == "network":
+                network[rest] = tensor
+            else:
+                parameter, _, slot = rest.partition(".")
+                slots.setdefault(int(parameter), {})[slot] = tensor
+        self._network.load_state_dict(network)
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        progress = json.loads(metadata["progress"])
+        best = progress["best"]
+        self._best, self._stale = (best[0], best[1]), progress["stale"]
+        return int(progress["epoch"])
