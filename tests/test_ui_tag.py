@@ -38,7 +38,7 @@ def test_tags_from_the_command_line(colour_library: Library, make_film, tmp_path
     assert "beach, dog" in run("tag", "two", *at)
 
     make_film(film, [("green", 3)])
-    assert index_videos(colour_library, [film]).indexed == (film,)
+    assert index_videos(colour_library, [film]).indexed == [film]
     assert tags_of_videos(colour_library.catalog)[colour_library.video(film).id] == ("beach",)
 
     with pytest.raises(QueryError, match="name the videos"):
