@@ -67,8 +67,6 @@ class Null:
 
     def hubness_of(self, clip_ids: Int64[np.ndarray, "r"]) -> Float32[np.ndarray, "r"]:
         """The hubness of clips; infinite, so that nothing matches, where it is not known."""
-        if not len(self.clip_ids):
-            return np.full(len(clip_ids), np.inf, np.float32)
         place = np.searchsorted(self.clip_ids, clip_ids).clip(max=len(self.clip_ids) - 1)
         known = self.clip_ids[place] == clip_ids
         return np.where(known, self.hubness[place], np.float32(np.inf))

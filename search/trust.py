@@ -25,7 +25,7 @@ import json
 import threading
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import cache
 from weakref import WeakKeyDictionary
@@ -46,12 +46,13 @@ from vidsift.store.files import write_atomically
 from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
-__all__ = ["false_alarm_rates", "prepare"]
+__all__ = ["false_alarm_rates", "hubness_of", "prepare", "scores_in_one_pass"]
 
 _FILE = "null.npz"
 _FORMAT = 1
 # Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
 _TEXTS_IN_STAGES = 300
+_CLIPS = 2_000  # whose frames are in memory at a time
 _RESULTS = 30  # best clips of such a text among which its best value is looked for
 # Frames times texts that take about a second; a larger library is asked fewer texts.
 _PRODUCTS = 120_000_000
@@ -82,14 +83,22 @@ def false_alarm_rates(
         EncoderError: the bank must be encoded, and the encoder cannot run.
     """
     null = _nulls_of(library).null(library, scope)
+    return None if null is None else null.rates(scores, _hubness(library, null, records))
+
+
+def hubness_of(
+    library: Library, records: Sequence[ClipRecord], scope: frozenset[int] | None = None
+) -> Float32[np.ndarray, "c"]:
+    """How near each clip lies to questions that have nothing to do with it; 0 where unknown.
+
+    `scores - weight * hubness` is a ranking corrected for hubs. Arguments and errors as those of
+    `false_alarm_rates`.
+    """
+    null = _nulls_of(library).null(library, scope)
     if null is None:
-        return None
-    near = (
-        null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
-        if _in_one_pass(library, scope)
-        else _hubness_of(library, records)
-    )
-    return null.rates(scores, near)
+        return np.zeros(len(records), np.float32)
+    near = _hubness(library, null, records)
+    return np.where(np.isfinite(near), near, np.float32(0))
 
 
 def prepare(library: Library) -> None:
@@ -151,7 +160,7 @@ def _make(library: Library, scope: frozenset[int] | None) -> Null | None:
         return None
     texts = max(_LEAST_TEXTS, _PRODUCTS // len(matrix.rows))
     bank = bank_vectors(library.encoder)[:texts]
-    return Null.of(_bank_scores(matrix, bank, library.pooler), matrix.clip_ids)
+    return Null.of(scores_in_one_pass(matrix, bank, library.pooler), matrix.clip_ids)
 
 
 def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | None:
@@ -161,27 +170,41 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
     """
     bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
     most = candidate_count(library.settings, 0)
-    peaks = []
-    for place, vector in enumerate(bank):
-        one = vector[np.newaxis]
-        records = find_candidates(one, library, scope, most).records
-        scored = score_clips(one, records, library.features, library.pooler)
-        best = np.argsort(-scored.scores[0], kind="stable")[:_RESULTS]
-        if len(best):
-            found = [scored.records[c] for c in best]
-            matrix = _matrix_of(library, found)
-            without = hubness(_bank_scores(matrix, bank, _first_stage(library)))[1][:, place]
-            peaks.append(np.max(scored.scores[0, best] - HUB_WEIGHT * without))
-    if not peaks:
+    records: dict[int, ClipRecord] = {}
+    found: dict[int, list[tuple[int, np.float32]]] = {}  # by clip: texts it is best for, scores
+    for place, vector in enumerate(bank[:, np.newaxis]):
+        candidates = find_candidates(vector, library, scope, most).records
+        scored = score_clips(vector, candidates, library.features, library.pooler)
+        best = np.argsort(-scored.scores[0], kind="stable")[:_RESULTS].tolist()
+        for c in best:
+            record = scored.records[c]
+            records[record.id] = record
+            found.setdefault(record.id, []).append((place, scored.scores[0, c]))
+    if not records:
         return None
+    peaks = np.full(len(bank), -np.inf, np.float32)
+    for some in _pieces(list(records.values()), _CLIPS):
+        scores = scores_in_one_pass(_matrix_of(library, some), bank, _first_stage(library))
+        for record, without in zip(some, hubness(scores)[1], strict=True):
+            for place, score in found[record.id]:
+                peaks[place] = max(peaks[place], score - HUB_WEIGHT * without[place])
     nothing = np.empty(0, np.int64)
-    return Null(np.sort(np.array(peaks, np.float32)), nothing, nothing.astype(np.float32))
+    return Null(np.sort(peaks), nothing, nothing.astype(np.float32))
 
 
-def _hubness_of(library: Library, records: Sequence[ClipRecord]) -> Float32[np.ndarray, "c"]:
+def _pieces(records: list[ClipRecord], length: int) -> Iterator[list[ClipRecord]]:
+    for low in range(0, len(records), length):
+        yield records[low : low + length]
+
+
+def _hubness(
+    library: Library, null: Null, records: Sequence[ClipRecord]
+) -> Float32[np.ndarray, "c"]:
+    if len(null.clip_ids):
+        return null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
     bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
     matrix = _matrix_of(library, records)
-    return hubness(_bank_scores(matrix, bank, _first_stage(library)))[0]
+    return hubness(scores_in_one_pass(matrix, bank, _first_stage(library)))[0]
 
 
 def _first_stage(library: Library) -> Pooler:
@@ -222,9 +245,10 @@ def _part(matrix: FrameMatrix, videos: frozenset[int]) -> FrameMatrix:
     )
 
 
-def _bank_scores(
+def scores_in_one_pass(
     matrix: FrameMatrix, bank: Float32[np.ndarray, "b d"], pooler: Pooler
 ) -> Float32[np.ndarray, "c b"]:
+    """The scores of all clips under many texts; the pooler must be training-free."""
     scores = np.empty((len(matrix), len(bank)), np.float32)
     for low in range(0, len(bank), _BLOCK):
         similarities = bank[low : low + _BLOCK] @ matrix.rows.T  # (block, f)
@@ -240,7 +264,7 @@ def _load_or_make(library: Library) -> Null | None:
     file = library.root / "index" / _FILE
     stamp = _stamp(library)
     try:
-        with np.load(file, allow_pickle=False) as kept:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             if str(kept["stamp"]) == stamp:
                 return Null(kept["peaks"], kept["clip_ids"], kept["hubness"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):

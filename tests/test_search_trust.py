@@ -1,0 +1,368 @@
+"""Trust: the null distribution by hand, and the same library searched in every way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import hypothesis.extra.numpy as hnp
+import numpy as np
+import pytest
+from hypothesis import given, strategies
+
+from search.bank import bank_texts, bank_vectors
+from search.candidates import find_candidates
+from search.null import HUB_WEIGHT, Null, hubness
+from search.rerank import score_clips
+from search.trust import false_alarm_rates, hubness_of, prepare
+from vidsift.library import Library
+from vidsift.models.learned_attention import MultiHeadPool
+from vidsift.types import (
+    Clip,
+    ClipVectors,
+    EncoderStamp,
+    Fingerprint,
+    FrameFeatures,
+    IndexedVideo,
+    Shot,
+    Span,
+    Summary,
+    VideoProbe,
+)
+
+DIMENSION = 32
+BANK = 200
+
+
+class AxesEncoder:
+    """Texts lie at random on a sphere, each always in the same place; `axis 3` is a unit vector."""
+
+    stamp = EncoderStamp("axes", "0" * 64, DIMENSION, "none")
+    picture_size = 32
+
+    def __init__(self) -> None:
+        self.texts_encoded = 0
+
+    def encode_texts(self, texts: list[str] | tuple[str, ...]) -> np.ndarray:
+        self.texts_encoded += len(texts)
+        vectors = np.empty((len(texts), DIMENSION), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            if text.startswith("axis "):
+                vector[:] = np.eye(DIMENSION)[int(text.removeprefix("axis "))]
+            else:
+                vector[:] = np.random.default_rng(list(text.encode())).standard_normal(DIMENSION)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode_frames(self, images: np.ndarray) -> np.ndarray:
+        raise AssertionError("no frame is encoded here")
+
+    encode_regions = heat_map = encode_frames
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """An empty library whose encoder knows axes."""
+    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "cache"))
+    with Library.open(tmp_path / "library", create=True, encoder="axes") as library:
+        library.__dict__["encoder"] = AxesEncoder()
+        library.catalog.set_stamp(AxesEncoder.stamp)
+        yield library
+
+
+def put_video(library: Library, name: str, frames: np.ndarray, clip_frames: int = 4) -> int:
+    """Commit a video of these frame features, cut into clips of four; returns its id."""
+    n = len(frames)
+    frames = (frames / np.linalg.norm(frames, axis=1, keepdims=True)).astype(np.float32)
+    clips = tuple(
+        Clip(Span(float(i), float(i + clip_frames)), 0, i, clip_frames)
+        for i in range(0, n, clip_frames)
+    )
+    path = Path(f"/films/{name}.mp4")
+    video = IndexedVideo(
+        probe=VideoProbe(
+            path, "mp4", "h264", "yuv420p", 64, 64, 0, Fraction(25), float(n), 0.0, False, False
+        ),
+        fingerprint=Fingerprint(1, 1, name),
+        duration_seconds=float(n),
+        shots=(Shot(Span(0.0, float(n))),),
+        clips=clips,
+        features=FrameFeatures(frames, np.arange(n, dtype=np.float64)),
+        vectors=tuple(ClipVectors(frames[clip.frames][:1]) for clip in clips),
+        thumbnails=(b"",) * len(clips),
+        summary=Summary("", (), 1.0),
+    )
+    sha256 = library.features.write(f"{name}.npy", frames)
+    return library.catalog.commit_video(video, f"{name}.npy", sha256)
+
+
+def noise(frames: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((frames, DIMENSION))
+
+
+def film_of(axis: int, frames: int = 8, seed: int = 0) -> np.ndarray:
+    """Frames that show one thing, not quite alike."""
+    return np.eye(DIMENSION)[axis] * 5 + noise(frames, seed) * 0.3
+
+
+def lowest_rate(
+    library: Library, text: str, scope: frozenset[int] | None = None
+) -> tuple[float, int]:
+    """The lowest false-alarm rate of a question's clips, and the video that has it."""
+    vector = library.encoder.encode_texts([text])
+    records = find_candidates(vector, library, scope).records
+    scored = score_clips(vector, records, library.features, library.pooler)
+    rates = false_alarm_rates(library, scored.records, scored.scores, scope)
+    assert rates is not None
+    best = int(rates[0].argmin())
+    return float(rates[0, best]), scored.records[best].video_id
+
+
+# The null distribution by hand
+
+
+def test_a_score_is_worth_the_share_of_the_bank_that_reaches_it() -> None:
+    bank = np.linspace(0, 1, BANK, dtype=np.float32)  # one clip, no hub beside another
+    null = Null.of(bank[np.newaxis], np.array([7]))
+    near = null.hubness_of(np.array([7]))
+    assert near[0] == pytest.approx(bank[-20:].mean(), abs=1e-6)
+    scores = np.array([[-1.0], [0.75], [2.0]], np.float32)
+    found = null.rates(scores, near)[:, 0]
+    # The upper end of Wilson's interval of 200, 50 and 0 among 200, from z = 1.645.
+    assert found == pytest.approx([1.0, 0.3033, 0.0133], abs=0.01)
+    assert found[0] == 1.0
+
+
+def test_a_hub_must_score_more_than_another_clip() -> None:
+    random = np.random.default_rng(0)
+    scores = random.normal(0.1, 0.05, (2, BANK)).astype(np.float32)
+    scores[1] += 0.2  # near to whatever is asked
+    null = Null.of(scores, np.array([1, 2]))
+    near = null.hubness_of(np.array([1, 2]))
+    assert near[1] - near[0] == pytest.approx(0.2, abs=0.03)
+    rates = null.rates(np.array([[0.3, 0.3]], np.float32), near)
+    assert rates[0, 0] < rates[0, 1]
+
+
+def test_what_a_text_scores_is_left_out_of_the_hubness_that_corrects_it() -> None:
+    scores = np.random.default_rng(1).normal(size=(3, 20)).astype(np.float32)
+    near, without = hubness(scores)
+    for c in range(3):
+        assert near[c] == pytest.approx(np.sort(scores[c])[-2:].mean(), abs=1e-6)
+        for b in range(20):
+            others = np.sort(np.delete(scores[c], b))[-2:].mean()
+            assert without[c, b] == pytest.approx(others, abs=1e-6)
+
+
+def test_an_unknown_clip_matches_nothing() -> None:
+    null = Null.of(np.random.default_rng(0).normal(size=(2, BANK)).astype(np.float32), np.r_[3, 9])
+    near = null.hubness_of(np.array([9, 4, 3, 10]))
+    assert np.isinf(near).tolist() == [False, True, False, True]
+    assert null.rates(np.full((1, 4), 9.0, np.float32), near)[0].tolist()[1::2] == [1.0, 1.0]
+
+
+@given(
+    hnp.arrays(np.float32, (3, 30), elements=strategies.floats(-1, 1, width=32)),
+    hnp.arrays(np.float32, (1, 3), elements=strategies.floats(-1, 1, width=32)),
+)
+def test_rates_are_probabilities_and_fall_as_scores_rise(
+    bank: np.ndarray, scores: np.ndarray
+) -> None:
+    null = Null.of(bank, np.arange(3))
+    near = null.hubness_of(np.arange(3))
+    rates = null.rates(scores, near)
+    assert ((rates > 0) & (rates <= 1)).all()
+    assert (null.rates(scores + np.float32(0.1), near) <= rates).all()
+
+
+def test_questions_like_the_bank_claim_a_match_no_more_often_than_the_setting() -> None:
+    random = np.random.default_rng(3)
+    clips = random.normal(size=(40, DIMENSION))
+    clips /= np.linalg.norm(clips, axis=1, keepdims=True)
+    vectors = AxesEncoder().encode_texts([str(i) for i in range(2600)])
+    scores = (clips @ vectors.T).astype(np.float32)
+    null = Null.of(scores[:, :600], np.arange(40))
+    rates = null.rates(scores[:, 600:].T, null.hubness_of(np.arange(40))).min(1)
+    for setting in (0.01, 0.05, 0.2):
+        claims = float(np.mean(rates <= setting))
+        assert 0.2 * setting < claims <= setting
+
+
+# Libraries
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "searched", ["exactly", "by candidates", "by a learned pooler"], ids=str.split
+)
+def test_what_is_there_matches_and_what_is_not_does_not(library: Library, searched: str) -> None:
+    if searched == "by candidates":
+        library.settings = library.settings.model_copy(update={"exact_clips": 0})
+    elif searched == "by a learned pooler":
+        library.__dict__["pooler"] = MultiHeadPool.identity(DIMENSION)
+    shown = [put_video(library, f"axis{i}", film_of(i, seed=i)) for i in range(6)]
+    for i in range(6):
+        put_video(library, f"noise{i}", noise(8, seed=50 + i))
+    for axis, video in enumerate(shown):
+        rate, found = lowest_rate(library, f"axis {axis}")
+        assert rate <= 0.05
+        assert found == video
+    claims = [lowest_rate(library, f"axis {axis}")[0] <= 0.05 for axis in range(6, DIMENSION)]
+    assert np.mean(claims) <= 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("videos", [1, 3])
+def test_a_small_library_claims_no_more(library: Library, videos: int) -> None:
+    for i in range(videos):
+        put_video(library, f"noise{i}", noise(4, seed=i))
+    absent = [lowest_rate(library, f"question {i}")[0] for i in range(200)]
+    assert np.mean([rate <= 0.05 for rate in absent]) <= 0.05
+    put_video(library, "shown", film_of(0))
+    assert lowest_rate(library, "axis 0")[0] <= 0.05
+
+
+def test_an_empty_library_cannot_tell(library: Library) -> None:
+    assert false_alarm_rates(library, [], np.zeros((1, 0), np.float32)) is None
+    assert hubness_of(library, []).shape == (0,)
+    video = put_video(library, "noise", noise(4))
+    nobody = frozenset({video + 1})
+    assert false_alarm_rates(library, [], np.zeros((1, 0), np.float32), nobody) is None
+
+
+def test_a_filter_has_a_null_distribution_of_its_own(library: Library) -> None:
+    few = frozenset({put_video(library, "like", np.eye(DIMENSION)[0] * 3 + noise(4, seed=3))})
+    for i in range(40):
+        put_video(library, f"noise{i}", film_of(1 + i % 30, seed=i))
+    everywhere, _ = lowest_rate(library, "axis 0")
+    here, found = lowest_rate(library, "axis 0", few)
+    assert found in few
+    assert here < everywhere  # fewer clips among which chance could find something
+
+
+def test_all_terms_are_told_at_once(library: Library) -> None:
+    put_video(library, "both", np.r_[film_of(0), film_of(1)])
+    put_video(library, "noise", noise(8))
+    vectors = library.encoder.encode_texts(["axis 0", "axis 9"])
+    records = find_candidates(vectors, library).records
+    scored = score_clips(vectors, records, library.features, library.pooler)
+    rates = false_alarm_rates(library, scored.records, scored.scores)
+    assert rates is not None
+    assert rates.shape == (2, len(records))
+    assert rates[0].min() <= 0.05 < rates[1].min()
+
+
+def test_hubness_is_that_of_the_bank(library: Library) -> None:
+    bank = bank_vectors(library.encoder)
+    middle = bank.mean(0)
+    put_video(library, "hub", np.repeat(middle[np.newaxis], 4, axis=0))
+    put_video(library, "noise", noise(4))
+    records = find_candidates(bank[:1], library).records
+    by_name = dict(zip((r.video.stem for r in records), hubness_of(library, records), strict=True))
+    frames = library.features.read("hub.npy", 0, 1, DIMENSION)[0]
+    scores = np.sort(bank @ frames)
+    tenth = scores[-round(len(bank) / 10) :]
+    assert by_name["hub"] == pytest.approx(tenth.mean(), abs=1e-3)
+
+
+# Keeping
+
+
+def test_the_null_is_kept_and_made_again_when_the_library_changes(library: Library) -> None:
+    put_video(library, "axis0", film_of(0))
+    prepare(library)
+    file = library.root / "index" / "null.npz"
+    kept = file.read_bytes()
+    encoded = library.encoder.texts_encoded
+    before = lowest_rate(library, "axis 0")
+    with Library.open(library.root) as other:
+        other.__dict__["encoder"] = library.encoder
+        assert lowest_rate(other, "axis 0") == before
+        assert file.read_bytes() == kept
+        for i in range(5):
+            put_video(library, f"again{i}", film_of(1, seed=i))
+        rate, _ = lowest_rate(other, "axis 1")
+        assert rate <= 0.05  # clips of which the file knows nothing
+    assert file.read_bytes() != kept
+    assert library.encoder.texts_encoded == encoded + 3  # the bank came from the cache
+
+
+@pytest.mark.parametrize("change", ["pooler", "exact_clips", "encoder", "bank"])
+def test_a_null_of_something_else_is_not_used(
+    library: Library, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.trust._TEXTS_IN_STAGES", 20)
+    put_video(library, "axis0", film_of(0))
+    prepare(library)
+    file = library.root / "index" / "null.npz"
+    kept = file.read_bytes()
+    with Library.open(library.root) as other:
+        other.__dict__["encoder"] = library.encoder
+        if change == "pooler":
+            other.__dict__["pooler"] = MultiHeadPool.identity(DIMENSION)
+        elif change == "exact_clips":
+            other.settings = other.settings.model_copy(update={"exact_clips": 0})
+        elif change == "bank":
+            monkeypatch.setattr("search.trust._bank_sha256", lambda: "another")
+        else:
+            another = dataclasses.replace(AxesEncoder.stamp, weights_sha256="1" * 64)
+            monkeypatch.setattr(type(other.catalog), "stamp", lambda _: another)
+        prepare(other)
+    assert file.read_bytes() != kept
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+def test_a_damaged_null_is_made_again(library: Library, damage: str) -> None:
+    put_video(library, "axis0", film_of(0))
+    right = lowest_rate(library, "axis 0")
+    file = library.root / "index" / "null.npz"
+    whole = file.read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(
+        {
+            "cut": whole[:middle],
+            "flip": whole[:middle] + bytes([whole[middle] ^ 0xFF]) + whole[middle + 1 :],
+            "empty": b"",
+            "text": b"not an archive",
+        }[damage]
+    )
+    with Library.open(library.root) as other:
+        other.__dict__["encoder"] = library.encoder
+        assert lowest_rate(other, "axis 0") == right
+
+
+def test_a_null_that_cannot_be_kept_is_used_all_the_same(library: Library) -> None:
+    put_video(library, "axis0", film_of(0))
+    (library.root / "index").write_text("a file where a folder should be")
+    assert lowest_rate(library, "axis 0")[0] <= 0.05
+
+
+# The bank
+
+
+def test_the_bank_holds_several_hundred_different_questions() -> None:
+    texts = bank_texts()
+    assert len(texts) == len(set(texts)) >= 500
+    assert all(text == " ".join(text.split()) for text in texts)
+
+
+def test_a_damaged_cache_of_the_bank_is_encoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path))
+    encoder = AxesEncoder()
+    right = bank_vectors(encoder)
+    (file,) = tmp_path.rglob("*.npy")
+    file.write_bytes(file.read_bytes()[:100])
+    assert np.array_equal(bank_vectors(encoder), right)
+    assert encoder.texts_encoded == 2 * len(bank_texts())
+    assert np.array_equal(bank_vectors(encoder), right)
+    assert encoder.texts_encoded == 2 * len(bank_texts())
+
+
+def test_the_hub_weight_is_that_of_the_table() -> None:
+    assert float(HUB_WEIGHT) == 0.75  # ARCHITECTURE.md and benchmarks/calibration.py rest on it
