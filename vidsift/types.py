@@ -36,6 +36,7 @@ __all__ = [
     "Segment",
     "Shot",
     "Span",
+    "SubtitleTrack",
     "Summary",
     "TextQuery",
     "VideoProbe",
@@ -93,6 +94,14 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class SubtitleTrack:
+    """A track of subtitles inside a video: its language as the file tells it, and its codec."""
+
+    language: str
+    codec: str
+
+
+@dataclass(frozen=True, slots=True)
 class VideoProbe:
     """What ffmpeg says of a file before any frame is decoded.
 
@@ -115,6 +124,7 @@ class VideoProbe:
     has_audio: bool
     is_hdr: bool
     delay_seconds: float = 0.0
+    subtitle_tracks: tuple[SubtitleTrack, ...] = ()
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

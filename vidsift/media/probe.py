@@ -9,7 +9,7 @@ from pathlib import Path
 from vidsift.errors import NotAVideoError
 from vidsift.media.process import FfmpegRun, compile_stream
 from vidsift.media.source import input_file
-from vidsift.types import VideoProbe
+from vidsift.types import SubtitleTrack, VideoProbe
 
 __all__ = ["probe"]
 
@@ -20,6 +20,10 @@ _START = re.compile(r"\bstart: (-?\d+(?:\.\d+)?)")
 _STREAM_START = re.compile(r", start (-?\d+(?:\.\d+)?)")
 # Values of metadata stand behind "key :" or " :", so no file can forge a line of a stream.
 _STREAM = re.compile(r"^ {2,6}Stream #0:\d+\S*: (?P<kind>Video|Audio): (?P<rest>.*)$")
+_SUBTITLES = re.compile(
+    r"^ {2,6}Stream #0:\d+(?:\[0x[0-9a-f]+\])?(?:\((?P<language>[^)]*)\))?: Subtitle: "
+    r"(?P<codec>\w+)"
+)
 _VIDEO = re.compile(
     r"^(?P<codec>[^\s,]+).*?, (?P<pixels>\w+)(?:\([^)]*\))?, (?P<width>\d+)x(?P<height>\d+)\b"
 )
@@ -74,6 +78,7 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
     has_audio = False
     rotation = 0
     in_video = False
+    subtitles: list[SubtitleTrack] = []
     for line in lines:
         if found := _DURATION.match(line):
             if found[1]:
@@ -87,6 +92,11 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
                 video = found["rest"]
         elif line.lstrip().startswith("Stream #0:"):
             in_video = False
+            if found := _SUBTITLES.match(line):
+                language = found["language"] or ""
+                subtitles.append(
+                    SubtitleTrack("" if language == "und" else language, found["codec"])
+                )
         elif in_video and (found := _ROTATION.match(line)):
             rotation = _right_angle(float(found[1]))
     if video is None:
@@ -111,6 +121,7 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
         has_audio=has_audio,
         is_hdr=_HDR.search(video) is not None,
         delay_seconds=max(0.0, float(begins[1]) - start) if begins else 0.0,
+        subtitle_tracks=tuple(subtitles),
     )
 
 
