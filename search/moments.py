@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64, Int64
 
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
-__all__ = ["find_moments", "frame_spans", "group_by_video", "suppress"]
+__all__ = ["find_moments", "frame_spans", "in_turn", "suppress"]
 
-_LEVEL = 0.35  # of the way from the question's background to the peak
+_Ranked = TypeVar("_Ranked")
+
+_LEVEL = 0.6  # of the way from the question's background to the peak
+_SNAP_SECONDS = 1.0  # an edge that lies so near to a cut between shots moves there
+_SNAP_LEVEL = 0.4  # as _LEVEL, of the frames that a moment may gain by that
+_BACKGROUND_CLIPS = 100  # best clips that tell the background where it is not given
 _SAME_MOMENT = 0.5  # overlap, as a share of the shorter, from which two moments are the same
 _LEAST_SECONDS = 1.0  # a moment is long enough to be seen, where its clips are
 
 
-def find_moments(ranked: Sequence[RankedClip]) -> Iterator[Moment]:
+def find_moments(ranked: Sequence[RankedClip], background: float | None = None) -> Iterator[Moment]:
     """One moment for each peak of each video's curve of frame similarities, best first.
 
     The candidates of a video that touch in time form one curve, median-filtered over three frames.
     Around the best frame of each clip the moment reaches as far as the curve stays above a level:
-    a third of the way from the question's background (the median over all candidates' frames) to
-    that frame. A frame counts for the time from its presentation to the next sampled frame's. The
-    score is that of the moment's best clip. Of moments that overlap the best stays (`suppress`).
+    0.6 of the way from the question's background to that frame. A frame counts for the time from
+    its presentation to the next sampled frame's. An edge within a second of a cut between shots
+    moves onto it, if what the moment gains by that stands 0.4 of that way above the background; a
+    sliver of another shot is left away. The score is that of the moment's best clip. Of moments
+    that overlap the best stays (`suppress`).
 
-    Takes clips best first. Moments are found as they are asked for.
+    Takes clips best first; of equals the one indexed first is taken first. Moments are found as
+    they are asked for.
+
+    Args:
+        ranked: clips under one question.
+        background: how similar the library's frames are to the question on average
+            (`Candidates.background`); None: the median over the frames of the 100 best clips.
     """
+    ranked = sorted(ranked, key=lambda clip: (-clip.score, clip.record.id))
     if not ranked:
         return
-    background = float(np.median(np.concatenate([clip.similarities for clip in ranked])))
+    if background is None:
+        best = ranked[:_BACKGROUND_CLIPS]
+        usual = float(np.median(np.concatenate([clip.similarities for clip in best])))
+    else:
+        usual = background
     place = {(clip.record.video_id, clip.record.ordinal): clip for clip in ranked}
     curves: dict[int, _Curve] = {}  # by clip
 
@@ -39,7 +58,7 @@ def find_moments(ranked: Sequence[RankedClip]) -> Iterator[Moment]:
             run = _run_of(clip, place)
             curve = _Curve(run)
             curves.update((other.record.id, curve) for other in run)
-        return curves[clip.record.id].moment(clip, background)
+        return curves[clip.record.id].moment(clip, usual)
 
     yield from suppress(moment_of(clip) for clip in ranked)
 
@@ -65,24 +84,48 @@ class _Curve:
         offsets = np.cumsum([0, *lengths]).tolist()
         self._offsets = {clip.record.id: offset for clip, offset in zip(run, offsets, strict=False)}
 
+        shots = np.repeat([clip.record.clip.shot for clip in run], lengths)
+        self._cuts = np.flatnonzero(np.diff(shots)) + 1  # frames at which another shot begins
+
     def moment(self, clip: RankedClip, background: float) -> Moment:
         peak = self._offsets[clip.record.id] + int(np.argmax(clip.similarities))
-        level = background + _LEVEL * (float(self._values[peak]) - background)
-        below = np.flatnonzero(self._values < level)
-        after = int(np.searchsorted(below, peak))
-        low = int(below[after - 1]) + 1 if after > 0 else 0
-        at_peak = after < len(below) and int(below[after]) == peak
-        after += at_peak  # the filter may put the peak itself below the level
-        high = int(below[after]) - 1 if after < len(below) else len(self._values) - 1
-        low, high = min(low, peak), max(high, peak)
-        span = Span(float(self._starts[low]), float(self._ends[high]))
+        height = float(self._values[peak]) - background
+        below = np.flatnonzero(self._values < background + _LEVEL * height)
+        # The filter may put the peak itself below the level; it is in the moment all the same.
+        before, after = below[below < peak], below[below > peak]
+        low = int(before[-1]) + 1 if len(before) else 0
+        end = int(after[0]) if len(after) else len(self._values)
+        agrees = self._values >= background + _SNAP_LEVEL * height
+        low = self._snapped(low, self._cuts[self._cuts <= peak], agrees, outwards=-1)
+        end = self._snapped(end, self._cuts[self._cuts > peak], agrees, outwards=1)
         return Moment(
             video_id=clip.record.video_id,
             clip_id=clip.record.id,
-            span=_at_least(span, Span(float(self._starts[0]), float(self._ends[-1]))),
-            peak_seconds=float(self._starts[peak]),
+            span=_at_least(Span(self._time(low), self._time(end)), self._whole),
+            peak_seconds=self._time(peak),
             score=clip.score,
         )
+
+    @property
+    def _whole(self) -> Span:
+        return Span(float(self._starts[0]), float(self._ends[-1]))
+
+    def _time(self, edge: int) -> float:
+        """When the frame at `edge` begins; the run's end behind the last."""
+        return float(self._starts[edge] if edge < len(self._starts) else self._ends[-1])
+
+    def _snapped(
+        self, edge: int, cuts: Int64[np.ndarray, "x"], agrees: Bool[np.ndarray, "n"], outwards: int
+    ) -> int:
+        """The nearest of these cuts that the edge may move to, else the edge as it is."""
+        frames: list[int] = cuts.tolist()
+        for cut in sorted(frames, key=lambda cut: abs(self._time(cut) - self._time(edge))):
+            if abs(self._time(cut) - self._time(edge)) > _SNAP_SECONDS:
+                break
+            gains = (cut - edge) * outwards > 0
+            if not gains or agrees[min(cut, edge) : max(cut, edge)].all():
+                return cut
+        return edge
 
 
 def _at_least(span: Span, within: Span) -> Span:
@@ -131,18 +174,22 @@ def _same(a: Span, b: Span) -> bool:
     return a.overlap(b) >= _SAME_MOMENT * min(a.duration, b.duration)
 
 
-def group_by_video(moments: Iterable[Moment], most_per_video: int, k: int) -> list[Moment]:
-    """The best `k`, with at most `most_per_video` of one video while other videos have moments.
+def in_turn(
+    ranked: Iterable[_Ranked], most_per_video: int, video_of: Callable[[_Ranked], int]
+) -> Iterator[_Ranked]:
+    """At most `most_per_video` of one video before the other videos have had their turn.
 
-    Takes moments best first and no more than it needs. What a video has beyond its share fills
-    the places that are left. Best first.
+    What a video has beyond its share comes after all that is within a share, in order of rank too.
+    Takes no more than is asked for, and what comes first does not depend on how much that is: pages
+    are slices of the result.
     """
     taken: dict[int, int] = defaultdict(int)
-    first: list[Moment] = []
-    later: list[Moment] = []
-    for moment in moments:
-        taken[moment.video_id] += 1
-        (first if taken[moment.video_id] <= most_per_video else later).append(moment)
-        if len(first) == k:
-            break
-    return sorted((first + later)[:k], key=lambda moment: -moment.score)
+    later: list[_Ranked] = []
+    for each in ranked:
+        video = video_of(each)
+        taken[video] += 1
+        if taken[video] <= most_per_video:
+            yield each
+        else:
+            later.append(each)
+    yield from later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.moments import find_moments, group_by_video, suppress
+from search.moments import find_moments, in_turn, suppress
 from search.query import parse_query
 from vidsift.errors import QueryError
 from vidsift.types import Clip, ClipRecord, Moment, RankedClip, Span
 
 
-def ranked(video: int, ordinal: int, curve: list[float]) -> RankedClip:
+def ranked(video: int, ordinal: int, curve: list[float], shot: int = 0) -> RankedClip:
     """A clip of one frame every half second, the clips of a video touching in time."""
     start = ordinal * 4.0
     pts = start + np.arange(len(curve)) / 2
-    clip = Clip(Span(start, start + len(curve) / 2), 0, ordinal * 8, len(curve))
+    clip = Clip(Span(start, start + len(curve) / 2), shot, ordinal * 8, len(curve))
     record = ClipRecord(
         video * 100 + ordinal, video, Path(f"{video}.mp4"), ordinal, clip, pts, "features.npy"
     )
@@ -68,6 +69,41 @@ def test_a_moment_is_long_enough_to_be_seen():
     assert moment.span.start <= moment.peak_seconds < moment.span.end
 
 
+def test_an_edge_near_a_cut_moves_onto_it():
+    other = ranked(2, 0, [0.0] * 8)
+
+    def span(before: list[float], after: list[float], second_shot: int = 1) -> Span:
+        clips = [ranked(1, 0, before), ranked(1, 1, after, second_shot), other]
+        return next(find_moments(clips, background=0.0)).span
+
+    low, high = [0.1] * 6, [0.9] * 6
+    # The first frames of the shot lie a little below the level: the shot is the moment.
+    assert span([*low, 0.1, 0.1], [0.5, 0.5, *high]) == Span(4.0, 8.0)
+    assert span([*low, 0.1, 0.1], [0.5, 0.5, *high], second_shot=0) == Span(5.0, 8.0)
+    # They lie at the background: the shot holds something else first.
+    assert span([*low, 0.1, 0.1], [0.2, 0.2, *high]) == Span(5.0, 8.0)
+    # More than a second away.
+    assert span([*low, 0.1, 0.1], [0.5, 0.5, 0.5, *high[1:]]) == Span(5.5, 8.0)
+    # What reaches over the cut by a sliver ends at it.
+    assert span([*high, 0.9, 0.9], [0.7, 0.7, *low]) == Span(0.0, 4.0)
+    assert span([*high, 0.9, 0.9], [0.7, 0.7, *low], second_shot=0) == Span(0.0, 5.0)
+    assert span([*high, 0.9, 0.9], [0.7, 0.7, 0.7, *low[1:]]) == Span(0.0, 5.5)
+
+
+def test_the_background_is_that_of_the_best_clips_or_given():
+    curve = [0.1, 0.1, 0.5, 0.9, 0.9, 0.5, 0.1, 0.1]
+    clips = [ranked(1, 0, curve), *(ranked(2, n, [0.1] * 8) for n in range(99))]
+    assert next(find_moments(clips)).span == Span(1.5, 2.5)
+    more = [ranked(3, n, [-0.9] * 8) for n in range(200)]  # further candidates change nothing
+    assert next(find_moments(clips + more)).span == Span(1.5, 2.5)
+    assert next(find_moments(clips, background=-0.2)).span == Span(1.0, 3.0)
+
+
+def test_of_equals_the_one_indexed_first_is_first():
+    clips = [ranked(video, 0, [0.5] * 8) for video in (3, 1, 2)]
+    assert [m.video_id for m in find_moments(clips)] == [1, 2, 3]
+
+
 def test_a_part_of_a_moment_is_no_other_moment():
     whole, part = moment(1, 0, 10, 0.9), moment(1, 2, 4, 0.8)
     assert list(suppress([whole, part])) == [whole]
@@ -102,11 +138,32 @@ def test_what_suppression_keeps_is_apart_and_in_order(items):
 def test_one_video_does_not_fill_the_list():
     moments = [moment(1, 10 * i, 10 * i + 5, 0.9 - i / 100) for i in range(6)]
     moments += [moment(2, 0, 5, 0.2), moment(3, 0, 5, 0.1)]
-    grouped = group_by_video(moments, 2, 6)
-    assert sorted(m.video_id for m in grouped) == [1, 1, 1, 1, 2, 3]
-    assert [m.score for m in grouped] == sorted((m.score for m in grouped), reverse=True)
-    assert [m.video_id for m in group_by_video(moments, 2, 4)] == [1, 1, 2, 3]
-    assert [m.video_id for m in group_by_video(moments[:6], 2, 4)] == [1, 1, 1, 1]
+
+    def videos(ranked, most):
+        return [m.video_id for m in in_turn(ranked, most, lambda m: m.video_id)]
+
+    assert videos(moments, 2) == [1, 1, 2, 3, 1, 1, 1, 1]
+    assert videos(moments[:6], 2) == [1] * 6
+    assert videos(moments, 100) == [m.video_id for m in moments]
+    assert list(in_turn(moments, 2, lambda m: m.video_id))[4:] == moments[2:6]
+
+
+@given(st.lists(st.integers(1, 4), max_size=40), st.integers(1, 4), st.integers(1, 7))
+def test_pages_are_slices_of_one_order(videos, most, k):
+    ranked = list(enumerate(videos))
+    whole = list(in_turn(ranked, most, lambda each: each[1]))
+    assert sorted(whole) == ranked
+    pages = [
+        list(itertools.islice(in_turn(iter(ranked), most, lambda each: each[1]), start, start + k))
+        for start in range(0, len(ranked), k)
+    ]
+    assert [each for page in pages for each in page] == whole
+
+
+def test_no_more_moments_are_cut_than_are_asked_for():
+    source = iter([moment(1, 0, 5, 0.9), moment(2, 0, 5, 0.8), moment(3, 0, 5, 0.7)])
+    assert next(in_turn(source, 1, lambda m: m.video_id)).video_id == 1
+    assert next(source).video_id == 2
 
 
 @given(st.tuples(spans, spans))
