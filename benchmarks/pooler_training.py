@@ -64,9 +64,11 @@ def _directions(rng: np.random.Generator, count: int, basis: np.ndarray) -> np.n
     return unit
 
 
-def trained(kind: Kind, train: Pairs, validation: Pairs, **options: int) -> LearnedPool:
+def trained(
+    kind: Kind, train: Pairs, validation: Pairs, epochs: int, heads: int = 1
+) -> LearnedPool:
     """The best pooler of a training."""
-    recipe = Recipe(kind=kind, learning_rate=1e-3, **options)
+    recipe = Recipe(kind=kind, heads=heads, epochs=epochs, learning_rate=1e-3)
     pools = [epoch.pool for epoch in fit(train, validation, recipe) if epoch.pool is not None]
     return pools[-1]
 
@@ -102,15 +104,15 @@ def main() -> None:
     # The best temperature is chosen on the questions themselves: as good as softmax can be.
     best = max(TEMPERATURES, key=lambda t: float((ranks(SoftmaxPool(t), held_out) == 1).mean()))
     show(f"softmax, best of {len(TEMPERATURES)}: {best:g}", SoftmaxPool(best))
-    kinds: tuple[tuple[str, Kind, dict[str, int]], ...] = (
-        ("additive", "additive", {}),
-        ("dot-product", "dot", {}),
-        ("multi-head, 1 head", "multi-head", {"heads": 1}),
-        ("multi-head, 4 heads", "multi-head", {"heads": 4}),
+    kinds: tuple[tuple[str, Kind, int], ...] = (
+        ("additive", "additive", 1),
+        ("dot-product", "dot", 1),
+        ("multi-head, 1 head", "multi-head", 1),
+        ("multi-head, 4 heads", "multi-head", 4),
     )
-    for name, kind, options in kinds:
+    for name, kind, heads in kinds:
         began = time.perf_counter()
-        pool = trained(kind, train, validation, epochs=arguments.epochs, **options)
+        pool = trained(kind, train, validation, arguments.epochs, heads)
         show(name, pool, time.perf_counter() - began)
 
 

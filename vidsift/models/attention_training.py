@@ -52,16 +52,16 @@ class Epoch:
 
 
 def info_nce(
-    similarities: Float[Tensor, "b b"], scale: Float[Tensor, ""], same_video: Bool[Tensor, "b b"]
+    similarities: Float[Tensor, "b b"], scale: Float[Tensor, ""], same: Bool[Tensor, "b b"]
 ) -> Float[Tensor, ""]:
     """Symmetric InfoNCE: cross-entropy from caption to video and from video to caption, halved.
 
     van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), in
     both directions as in CLIP (Radford et al., 2021). Row: caption, column: video; the diagonal
-    holds the pairs. Others of the same video are left out of the denominator: they are no
-    negatives.
+    holds the pairs. Others of the `same` video or caption are left out of the denominator: they
+    are no negatives.
     """
-    others = same_video & ~torch.eye(len(similarities), dtype=torch.bool, device=scale.device)
+    others = same & ~torch.eye(len(similarities), dtype=torch.bool, device=scale.device)
     logits = (similarities * scale).masked_fill(others, -torch.inf)
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
@@ -152,7 +152,10 @@ class _Training:
         mask = torch.from_numpy(pairs.mask[items]).to(device)
         vectors, _ = self._network(queries, frames, mask)  # (b, b, d)
         similarities = torch.einsum("qd,qcd->qc", queries, vectors)
-        loss = info_nce(similarities, self._log_scale.exp(), videos[:, None] == videos)
+        # "a man is singing" may be said of several videos.
+        same_text = (queries[:, None] == queries).all(-1)
+        same = same_text | (videos[:, None] == videos)
+        loss = info_nce(similarities, self._log_scale.exp(), same)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP_NORM)
