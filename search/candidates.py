@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -17,11 +19,14 @@ from search.exact import (
 from vidsift.config import Settings
 from vidsift.library import Library
 from vidsift.models.attention import Pooler, SoftmaxPool
+from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
 __all__ = ["Candidates", "candidate_count", "find_candidates", "nearest_clips"]
 
-_PAGE = 100  # candidates come in hundreds, so that pages of one answer are cut from one ranking
+_SAMPLE = 2000  # vectors of a large library that tell what is usual
+_STEP = 100  # candidates come in hundreds
+_CANDIDATES_A_MOMENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +35,8 @@ class Candidates:
 
     `exact` tells that no other clip can be better under any single one of the m query vectors:
     every clip was scored by the pooler that ranks. `background` and `spread` are the mean and the
-    standard deviation of each query's similarity to all frames that were searched, None where
-    candidates came from the index, which does not see all frames.
+    standard deviation of each query's similarity to all frames that were searched; where candidates
+    came from the index, to a sample of all its vectors. None where nothing is searchable.
     """
 
     records: tuple[ClipRecord, ...]
@@ -43,16 +48,18 @@ class Candidates:
 def candidate_count(settings: Settings, results: int) -> int:
     """How many candidates an answer of `results` moments (pages before it included) needs.
 
-    In steps of 100, so that what is found does not depend on the size or the number of the page.
+    In steps of 100, so that pages are cut from one ranking: what is found does not depend on the
+    size or the number of the page. A moment takes up to three candidates: those that touch make one
+    moment, and a video's come in turn with other videos'.
     """
-    return -(-max(settings.candidates, results) // _PAGE) * _PAGE
+    return -(-max(settings.candidates, _CANDIDATES_A_MOMENT * results) // _STEP) * _STEP
 
 
 def find_candidates(
     vectors: Float32[np.ndarray, "m d"],
     library: Library,
     scope: frozenset[int] | None = None,
-    most: int = _PAGE,
+    most: int = _STEP,
 ) -> Candidates:
     """The `most` best clips for each of m query vectors (unit length, one a term), best first.
 
@@ -69,7 +76,12 @@ def find_candidates(
     """
     matrix, chosen = _small(library, scope)
     if matrix is None:
-        return Candidates(nearest_clips(vectors, library, scope, most), exact=False)
+        records = nearest_clips(vectors, library, scope, most)
+        sample = _sample_of(library)
+        if not len(sample):
+            return Candidates(records, exact=False)
+        usual = vectors @ sample.T  # (m, n)
+        return Candidates(records, False, usual.mean(axis=1), usual.std(axis=1))
     similarities = matrix.similarities(vectors, chosen)
     first_stage = _first_stage(library)
     scores = matrix.pool(similarities, first_stage, chosen)  # (m, c)
@@ -149,3 +161,18 @@ def nearest_clips(
     clip_of = library.catalog.clips_of_vectors(dict.fromkeys(nearest))
     once = {clip_of[vector].id: clip_of[vector] for vector in nearest if vector in clip_of}
     return tuple(once.values())
+
+
+_lock = threading.Lock()
+_samples: WeakKeyDictionary[Library, tuple[Generation, Float32[np.ndarray, "n d"]]]
+_samples = WeakKeyDictionary()
+
+
+def _sample_of(library: Library) -> Float32[np.ndarray, "n d"]:
+    """Vectors from all over the library, as the catalog is now."""
+    with _lock:
+        now = library.catalog.generation()
+        kept = _samples.get(library)
+        if kept is None or kept[0] != now:
+            kept = _samples[library] = (now, library.catalog.sample_vectors(_SAMPLE))
+        return kept[1]

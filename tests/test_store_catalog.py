@@ -306,6 +306,37 @@ def test_thousands_of_ids_in_one_question(catalog: Catalog) -> None:
     np.testing.assert_array_equal(np.concatenate([each for each, _ in batches]), ids[100:])
 
 
+def test_what_a_search_among_some_videos_asks(catalog: Catalog) -> None:
+    first, second, third = _commit(catalog, "a.mp4", "b.mp4", "c.mp4", num_clips=4)
+    catalog.mark_missing([second])
+    frames = catalog.clip_frames()
+    assert frames[:, 1].tolist() == [first] * 4 + [third] * 4
+    assert frames[:, 2].tolist() == [0, 8, 16, 24] * 2
+    assert set(frames[:, 3]) == {8}
+    clips = catalog.clips(frames[:, 0])
+    every = catalog.clips_of_video(first) + catalog.clips_of_video(third)
+    assert [(clip.id, clip.clip) for clip in every] == [(i, c.clip) for i, c in clips.items()]
+    assert catalog.clip_frames(after_id=int(frames[3, 0]))[:, 1].tolist() == [third] * 4
+    assert np.array_equal(catalog.clip_frames(of_videos=[second, third]), frames[4:])
+    assert catalog.num_clips() == (8, 64)
+    assert catalog.num_clips([first, second]) == (4, 32)
+    assert catalog.num_clips([]) == (0, 0)
+    ids = catalog.vector_ids()
+    assert np.array_equal(catalog.vector_ids([third, second]), ids[8:])
+    assert len(catalog.vector_ids([])) == 0
+
+
+def test_a_sample_of_vectors(catalog: Catalog) -> None:
+    assert len(catalog.sample_vectors(5)) == 0
+    _commit(catalog, "a.mp4", "b.mp4", num_clips=10)
+    ((_, stored),) = catalog.iter_vectors()
+    assert np.array_equal(catalog.sample_vectors(1000), stored)
+    some = catalog.sample_vectors(10)
+    assert len(some) == 10
+    assert all((stored == vector).all(1).any() for vector in some)
+    assert (some[-1] == stored[20:]).all(1).any()  # from all over the library
+
+
 def test_summaries_of_one_question_and_budget_replace_each_other(catalog: Catalog) -> None:
     (video_id,) = _commit(catalog, "a.mp4")
     query = "what is it? " * 800  # longer than PostgreSQL can index

@@ -60,6 +60,12 @@ _VECTORS = (
     .order_by(clip_vectors.c.id)
     .limit(sa.bindparam("batch"))
 )
+_VECTORS_BY_ID = (
+    sa.select(clip_vectors.c.vector)
+    .select_from(_SEARCHABLE_VECTORS)
+    .where(clip_vectors.c.id.in_(_IDS), _IS_SEARCHABLE)
+    .order_by(clip_vectors.c.id)
+)
 _VECTOR_IDS = (
     sa.select(clip_vectors.c.id)
     .select_from(_SEARCHABLE_VECTORS)
@@ -281,6 +287,18 @@ class CatalogReader(WordsReader):
             ids = np.array([row[0] for row in rows], dtype=np.int64)
             yield ids, records.vectors_of([row[1] for row in rows])
             after_id = int(ids[-1])
+
+    def sample_vectors(self, most: int) -> Float32[np.ndarray, "n d"]:
+        """About `most` vectors that can be searched, evenly from oldest to newest; maybe none."""
+        with reading(self._engine) as connection:
+            newest = connection.execute(sa.select(sa.func.max(clip_vectors.c.id))).scalar() or 0
+            ids = range(1, newest + 1, max(1, newest // most))
+            found = [
+                vector
+                for chunk in chunks(ids)
+                for vector in connection.execute(_VECTORS_BY_ID, {"ids": chunk}).scalars()
+            ]
+        return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
 
     def summaries(self, video_id: int) -> list[Summary]:
         """A video's summaries in the order in which they were first made."""
