@@ -15,9 +15,11 @@ from threadpoolctl import threadpool_limits
 from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under, real_path
-from indexer.video import Recipe, index_video
+from indexer.video import Recipe, encode_cues, index_video
 from vidsift.errors import MediaError, MediaToolError, VidsiftError
 from vidsift.library import Library
+from vidsift.media.probe import probe
+from vidsift.media.subtitles import Sidecars, read_subtitles
 from vidsift.types import Fingerprint, IndexedVideo, VideoRecord
 
 __all__ = ["IndexProgress", "IndexReport", "index_videos"]
@@ -36,7 +38,10 @@ class IndexProgress:
 
 @dataclass
 class IndexReport:
-    """What became of every file of a run."""
+    """What became of every file of a run.
+
+    `subtitles` are the videos, otherwise unchanged, whose subtitles were read anew.
+    """
 
     indexed: list[Path] = field(default_factory=list)
     unchanged: list[Path] = field(default_factory=list)
@@ -44,6 +49,7 @@ class IndexReport:
     missing: list[Path] = field(default_factory=list)
     failed: list[tuple[Path, str]] = field(default_factory=list)
     notes: list[tuple[Path, str]] = field(default_factory=list)
+    subtitles: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     video_seconds: float = 0.0
 
@@ -60,7 +66,8 @@ def index_videos(
     What is unchanged (size and modification time, else content) is skipped; a renamed file keeps
     its vectors; videos that were below one of `paths` and are gone are marked missing. A file that
     cannot be used is named in the report with its reason and, while it stays as it is, not tried
-    again unless `retry`. Every video is committed when it is done, so an interruption
+    again unless `retry`. Of a video that is unchanged but for the subtitles beside it only these
+    are read again. Every video is committed when it is done, so an interruption
     (KeyboardInterrupt) loses only those in flight.
 
     Raises:
@@ -93,6 +100,7 @@ def index_videos(
                     "renamed": [[str(a), str(b)] for a, b in report.renamed],
                     "missing": [str(path) for path in report.missing],
                     "failed": [[str(path), reason] for path, reason in report.failed],
+                    "subtitles": [str(path) for path in report.subtitles],
                     "seconds": round(report.seconds, 3),
                     "video_seconds": round(report.video_seconds, 3),
                 },
@@ -127,6 +135,8 @@ class _Run:
         self._total_files = 0
         self._sizes: dict[Path, int] = {}
         self._stopping = threading.Event()
+        self._sidecars = Sidecars()
+        self._kept: list[tuple[int, Path]] = []  # videos that need not be indexed anew
 
     def index(self, files: list[Path], known: dict[Path, VideoRecord], roots: list[Path]) -> None:
         gone = [
@@ -143,13 +153,14 @@ class _Run:
                 commit_video(self._library, value)
                 self._report.indexed.append(path)
                 self._report.video_seconds += value.duration_seconds
-                if value.note:
-                    self._report.notes.append((path, value.note))
+                notes = filter(None, (value.note, value.subtitles_note))
+                self._report.notes += [(path, note) for note in notes]
             with self._lock:
                 self._parts.pop(path, None)
                 self._done_bytes += self._sizes[path]
                 self._done_files += 1
             self._tell(path)
+        self._renew_subtitles()
         moved = {old for old, _ in self._report.renamed}
         self._report.missing += [video.path for video in gone if video.path not in moved]
 
@@ -164,6 +175,7 @@ class _Run:
         same = (status.st_size, status.st_mtime_ns) == (print_.size_bytes, print_.mtime_ns)
         if same and before.status == "searchable" and self._is_whole(before):
             self._report.unchanged.append(path)
+            self._kept.append((before.id, path))
             return False
         if same and before.status == "failed" and print_.sha256 and not self._retry:
             self._report.failed.append((path, f"{before.reason} (as before; --retry tries again)"))
@@ -235,7 +247,7 @@ class _Run:
                 bank = PrototypeBank.for_encoder(
                     encoder, library.pooler, library.settings.vectors_per_clip
                 )
-                self._made = Recipe(library.settings, encoder, bank)
+                self._made = Recipe(library.settings, encoder, bank, self._sidecars)
             return self._made
 
     def _is_known(self, path: Path, print_: Fingerprint, before: VideoRecord | None) -> bool:
@@ -244,14 +256,46 @@ class _Run:
             if before.fingerprint.sha256 == print_.sha256 and self._is_whole(before):
                 self._catalog.restore_video(before.id, print_)
                 self._report.unchanged.append(path)
+                self._kept.append((before.id, path))
                 return True
             return False
         for other in self._catalog.videos_by_sha256(print_.sha256):
             if other.status == "missing" and other.path != path:
                 self._catalog.move_video(other.id, path, print_)
                 self._report.renamed.append((other.path, path))
+                self._kept.append((other.id, path))
                 return True
         return False
+
+    def _renew_subtitles(self) -> None:
+        """Read the subtitles again of videos that were kept, where those beside them changed."""
+        stamps = self._catalog.subtitle_stamps()
+        settings = self._library.settings
+        for video_id, path in self._kept:
+            video = self._catalog.video(video_id)
+            if video is None or stamps.get(video_id) == self._sidecars.stamp(path):
+                continue
+            try:
+                subtitles = read_subtitles(
+                    probe(path),
+                    video.duration_seconds,
+                    self._sidecars,
+                    time_limit=settings.media_time_limit,
+                )
+            except MediaToolError:
+                raise
+            except MediaError as error:  # the file was there a moment ago
+                self._report.notes.append((path, f"its subtitles cannot be read: {error.reason}"))
+                continue
+            vectors = None
+            if subtitles.cues:
+                vectors = encode_cues(subtitles, self._library.encoder, settings.batch_size)
+            self._catalog.renew_cues(
+                video_id, subtitles.cues, vectors, subtitles=subtitles.stamp, note=subtitles.note
+            )
+            self._report.subtitles.append(path)
+            if subtitles.note:
+                self._report.notes.append((path, subtitles.note))
 
     def _fail(self, path: Path, print_: Fingerprint | None, error: MediaError) -> None:
         self._catalog.mark_failed(path, print_, error.reason)

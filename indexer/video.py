@@ -6,11 +6,11 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from indexer.clips import ClipDraft, cut_clips
@@ -20,10 +20,11 @@ from summarizer.summary import choose_segments
 from vidsift.config import Settings
 from vidsift.media.frames import Decoding, decode
 from vidsift.media.probe import probe
+from vidsift.media.subtitles import Sidecars, Subtitles, read_subtitles
 from vidsift.models.encoder import Encoder
 from vidsift.types import Clip, Fingerprint, FrameFeatures, IndexedVideo, Shot, VideoProbe
 
-__all__ = ["Recipe", "index_video"]
+__all__ = ["Recipe", "encode_cues", "index_video"]
 
 _DRAFTS_AHEAD = 6  # clips that may wait for the encoder
 _THUMBNAIL = (320, 320)
@@ -36,6 +37,7 @@ class Recipe:
     settings: Settings
     encoder: Encoder
     bank: PrototypeBank
+    sidecars: Sidecars = field(default_factory=Sidecars)
 
 
 def index_video(
@@ -44,7 +46,7 @@ def index_video(
     recipe: Recipe,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> IndexedVideo:
-    """Decode, cut, encode and pool one video, and choose its generic summary.
+    """Decode, cut, encode and pool one video, read its subtitles, choose its generic summary.
 
     Decoding and encoding overlap; memory holds a few clips of pictures however long the video is,
     and the features (d * 2 bytes a sampled frame). `on_progress(seconds done, seconds in all)`.
@@ -108,8 +110,11 @@ def _assemble(
             thumbnails.append(_thumbnail(draft.images[n // 2]))
         if on_progress is not None:
             on_progress(clips[-1].span.end, video.duration_seconds)
-    found = FrameFeatures(np.concatenate(features), np.concatenate(pts))
     duration = clips[-1].span.end
+    subtitles = read_subtitles(
+        video, duration, recipe.sidecars, time_limit=recipe.settings.media_time_limit
+    )
+    found = FrameFeatures(np.concatenate(features), np.concatenate(pts))
     budget = min(
         duration, max(recipe.settings.summary_ratio * duration, float(1 / video.frame_rate))
     )
@@ -124,7 +129,23 @@ def _assemble(
         thumbnails=tuple(thumbnails),
         summary=choose_segments(found, clips, shots, budget),
         note=frames.note,
+        cues=subtitles.cues,
+        cue_vectors=encode_cues(subtitles, recipe.encoder, recipe.settings.batch_size),
+        subtitles=subtitles.stamp,
+        subtitles_note=subtitles.note,
     )
+
+
+def encode_cues(
+    subtitles: Subtitles, encoder: Encoder, batch_size: int
+) -> Float32[np.ndarray, "m d"] | None:
+    """The unit-length vectors of the cues' texts in their order; None where there are none."""
+    texts = [cue.text for cue in subtitles.cues]
+    batches = [
+        encoder.encode_texts(texts[first : first + batch_size])
+        for first in range(0, len(texts), batch_size)
+    ]
+    return np.concatenate(batches) if batches else None
 
 
 def _batches(drafts: Iterator[ClipDraft], size: int) -> Iterator[list[ClipDraft]]:
