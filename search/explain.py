@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
+from search.candidates import find_candidates
 from search.moments import find_moments, frame_spans
+from search.rerank import score_clips
 from vidsift.errors import QueryError
 from vidsift.library import Library
 from vidsift.media.probe import probe
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 _MOST_PARTS = 3
+_MOST_TRIED = 16
+_LEAST_SECONDS = 0.1  # shorter stretches are single frames beside a cut
 _MOST_CUES = 3
 _RELATED = 0.3  # cosine from which a line of subtitles is worth showing without a word in common
 _EVEN = 1.001  # times the even share: frames that weigh more stand out
@@ -63,10 +67,11 @@ class TermExplanation:
     """One term of the question over the whole video.
 
     `similarities` are the frames' cosines, `weights` the attention over the moment's frames: they
-    sum to 1 there and are 0 elsewhere. `background` is the median of the similarities, `score` that
+    sum to 1 there and are 0 elsewhere. `background` is what is usual in the library (the mean over
+    its frames, or the median over the best candidates' where not all are searched). `score` is that
     of the moment's best clip, `elsewhere` that of the best clip if the moment were not there (None:
-    the moment is all there is). `best_seconds` is the moment's most similar frame. `without` has
-    the stretches of the moment that weigh most, the one that is missed most first.
+    the moment is all there is). `best_seconds` is the moment's most similar frame. `without` has,
+    of the stretches that weigh more than an even share, the three that are missed most.
     """
 
     query: TextQuery
@@ -121,7 +126,8 @@ def explain(
         raise QueryError(f"{video.path}: is not searchable: {video.reason or 'it has no clips'}")
     vectors = np.stack([term.vector for term in terms])  # (t, d)
     reading = _Reading(library, video, records)
-    moment = at if isinstance(at, Span) else _moment_at(reading, vectors, at)
+    usual = _background(library, vectors)
+    moment = at if isinstance(at, Span) else _moment_at(reading, vectors, usual, at)
     inside = reading.overlaps(moment)  # (n,)
     if not inside.any():
         end = reading.ends[-1]
@@ -131,7 +137,10 @@ def explain(
         moment=moment,
         starts=reading.starts,
         ends=reading.ends,
-        terms=tuple(_explain_term(reading, term, inside) for term in terms),
+        terms=tuple(
+            _explain_term(reading, term, inside, float(background))
+            for term, background in zip(terms, usual, strict=True)
+        ),
         said=_said(library, video, terms, moment),
     )
 
@@ -187,12 +196,14 @@ class _Reading:
         pooled, _ = self._pooler(vector[np.newaxis], self._frames[left], mask[left])
         return float((pooled[0] @ vector).max())
 
-    def of_clips_in(self, kept: Bool[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
-        """All frames of the clips that have one of these."""
-        mask = np.zeros_like(self._mask)
-        mask[self._mask] = kept
-        whole = np.logical_and(mask.any(axis=1, keepdims=True), self._mask)
-        return np.asarray(whole[self._mask])
+    def of_clips_of(self, moment: Bool[np.ndarray, "n"], best: int) -> Bool[np.ndarray, "n"]:
+        """All frames of the clips that are a moment's: of which it has half, or the best frame."""
+        inside = np.zeros_like(self._mask)
+        inside[self._mask] = moment
+        shared, length = inside.sum(1), self._mask.sum(1)
+        is_its = 2 * shared >= np.minimum(length, moment.sum())  # as moments are told apart
+        is_its[np.searchsorted(np.cumsum(length), best, side="right")] = True
+        return np.repeat(is_its, length)
 
     def weights(
         self, vector: Float32[np.ndarray, "d"], kept: Bool[np.ndarray, "n"]
@@ -217,9 +228,23 @@ class _Reading:
         ]
 
 
-def _moment_at(reading: _Reading, vectors: Float32[np.ndarray, "t d"], seconds: float) -> Span:
-    """The moment around a time, or else the clip."""
-    for moment in find_moments(reading.ranked(vectors)):
+def _background(library: Library, vectors: Float32[np.ndarray, "t d"]) -> Float32[np.ndarray, "t"]:
+    """How similar frames of the library usually are to each term, as a search takes it."""
+    candidates = find_candidates(vectors, library)
+    if candidates.background is not None:
+        return candidates.background
+    scored = score_clips(vectors, candidates.records, library.features, library.pooler)
+    return np.asarray(np.median(np.concatenate(scored.similarities, axis=1), axis=1), np.float32)
+
+
+def _moment_at(
+    reading: _Reading,
+    vectors: Float32[np.ndarray, "t d"],
+    usual: Float32[np.ndarray, "t"],
+    seconds: float,
+) -> Span:
+    """The moment around a time that a search of the video would find, or else the clip."""
+    for moment in find_moments(reading.ranked(vectors), float(usual.mean())):
         if moment.span.start <= seconds < moment.span.end:
             return moment.span
     spans = [record.clip.span for record in reading.records]
@@ -228,29 +253,32 @@ def _moment_at(reading: _Reading, vectors: Float32[np.ndarray, "t d"], seconds: 
 
 
 def _explain_term(
-    reading: _Reading, query: TextQuery, inside: Bool[np.ndarray, "n"]
+    reading: _Reading, query: TextQuery, inside: Bool[np.ndarray, "n"], background: float
 ) -> TermExplanation:
     similarities = reading.frames @ query.vector
     weights = reading.weights(query.vector, inside)
     best = int(np.argmax(np.where(inside, similarities, -np.inf)))
-    its_clips = reading.of_clips_in(inside)
+    its_clips = reading.of_clips_of(inside, best)
     score = reading.score(query.vector, its_clips)
-    without = []
-    for part in _parts(weights, inside):
+    without: list[Without] = []
+    for part in _parts(weights, inside)[:_MOST_TRIED]:
         span = Span(float(reading.starts[part[0]]), float(reading.ends[part[-1]]))
+        if without and span.duration < _LEAST_SECONDS:
+            continue
         kept = its_clips.copy()
         kept[part] = False
         without.append(Without(span, reading.score(query.vector, kept)))
+    without.sort(key=lambda each: (each.score is not None, each.score))
     return TermExplanation(
         query=query,
         similarities=similarities,
         weights=weights,
-        background=float(np.median(similarities)),
+        background=background,
         score=score or 0.0,
         elsewhere=reading.score(query.vector, ~inside),
         best_seconds=float(reading.pts[best]),
         best_similarity=float(similarities[best]),
-        without=tuple(sorted(without, key=lambda each: (each.score is not None, each.score))),
+        without=tuple(without[:_MOST_PARTS]),
     )
 
 
@@ -263,7 +291,7 @@ def _parts(
         return [np.flatnonzero(inside)]
     places = np.flatnonzero(heavy)
     runs = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
-    return sorted(runs, key=lambda run: -float(weights[run].sum()))[:_MOST_PARTS]
+    return sorted(runs, key=lambda run: -float(weights[run].sum()))
 
 
 def _said(

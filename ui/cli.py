@@ -14,10 +14,12 @@ from rich.table import Column, Table
 
 from ui.ask import search
 from ui.evaluate import evaluate
+from ui.explain import explain
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index, say_if_preparing
 from ui.tag import tag
 from ui.terminal import err, out, print_json, run
+from ui.train import train
 from vidsift import __version__
 from vidsift.errors import ConfigError
 
@@ -32,6 +34,7 @@ app = typer.Typer(
 db = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(train, name="train")
 
 
 def main() -> None:
@@ -84,6 +87,7 @@ def index(
 
 
 app.command()(search)
+app.command()(explain)
 app.command()(tag)
 
 
