@@ -46,7 +46,7 @@ from vidsift.store.files import write_atomically
 from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
-__all__ = ["false_alarm_rates", "hubness_of", "prepare", "scores_in_one_pass"]
+__all__ = ["false_alarm_rates", "prepare", "scores_in_one_pass"]
 
 _FILE = "null.npz"
 _FORMAT = 1
@@ -84,21 +84,6 @@ def false_alarm_rates(
     """
     null = _nulls_of(library).null(library, scope)
     return None if null is None else null.rates(scores, _hubness(library, null, records))
-
-
-def hubness_of(
-    library: Library, records: Sequence[ClipRecord], scope: frozenset[int] | None = None
-) -> Float32[np.ndarray, "c"]:
-    """How near each clip lies to questions that have nothing to do with it; 0 where unknown.
-
-    `scores - weight * hubness` is a ranking corrected for hubs. Arguments and errors as those of
-    `false_alarm_rates`.
-    """
-    null = _nulls_of(library).null(library, scope)
-    if null is None:
-        return np.zeros(len(records), np.float32)
-    near = _hubness(library, null, records)
-    return np.where(np.isfinite(near), near, np.float32(0))
 
 
 def prepare(library: Library) -> None:
@@ -172,9 +157,16 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
     most = candidate_count(library.settings, 0)
     records: dict[int, ClipRecord] = {}
     found: dict[int, list[tuple[int, np.float32]]] = {}  # by clip: texts it is best for, scores
+    damaged: set[str] = set()  # files that score_clips has warned of: once is enough
     for place, vector in enumerate(bank[:, np.newaxis]):
-        candidates = find_candidates(vector, library, scope, most).records
+        candidates = [
+            record
+            for record in find_candidates(vector, library, scope, most).records
+            if record.feature_file not in damaged
+        ]
         scored = score_clips(vector, candidates, library.features, library.pooler)
+        damaged |= {each.feature_file for each in candidates}
+        damaged -= {each.feature_file for each in scored.records}
         best = np.argsort(-scored.scores[0], kind="stable")[:_RESULTS].tolist()
         for c in best:
             record = scored.records[c]

@@ -16,7 +16,7 @@ from search.bank import bank_texts, bank_vectors
 from search.candidates import find_candidates
 from search.null import HUB_WEIGHT, Null, hubness
 from search.rerank import score_clips
-from search.trust import false_alarm_rates, hubness_of, prepare
+from search.trust import false_alarm_rates, prepare
 from vidsift.library import Library
 from vidsift.models.learned_attention import MultiHeadPool
 from vidsift.types import (
@@ -199,7 +199,10 @@ def test_questions_like_the_bank_claim_a_match_no_more_often_than_the_setting() 
 @pytest.mark.parametrize(
     "searched", ["exactly", "by candidates", "by a learned pooler"], ids=str.split
 )
-def test_what_is_there_matches_and_what_is_not_does_not(library: Library, searched: str) -> None:
+def test_what_is_there_matches_and_what_is_not_does_not(
+    library: Library, searched: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.trust._TEXTS_IN_STAGES", 100)
     if searched == "by candidates":
         library.settings = library.settings.model_copy(update={"exact_clips": 0})
     elif searched == "by a learned pooler":
@@ -228,7 +231,6 @@ def test_a_small_library_claims_no_more(library: Library, videos: int) -> None:
 
 def test_an_empty_library_cannot_tell(library: Library) -> None:
     assert false_alarm_rates(library, [], np.zeros((1, 0), np.float32)) is None
-    assert hubness_of(library, []).shape == (0,)
     video = put_video(library, "noise", noise(4))
     nobody = frozenset({video + 1})
     assert false_alarm_rates(library, [], np.zeros((1, 0), np.float32), nobody) is None
@@ -256,17 +258,35 @@ def test_all_terms_are_told_at_once(library: Library) -> None:
     assert rates[0].min() <= 0.05 < rates[1].min()
 
 
-def test_hubness_is_that_of_the_bank(library: Library) -> None:
-    bank = bank_vectors(library.encoder)
-    middle = bank.mean(0)
-    put_video(library, "hub", np.repeat(middle[np.newaxis], 4, axis=0))
-    put_video(library, "noise", noise(4))
-    records = find_candidates(bank[:1], library).records
-    by_name = dict(zip((r.video.stem for r in records), hubness_of(library, records), strict=True))
-    frames = library.features.read("hub.npy", 0, 1, DIMENSION)[0]
-    scores = np.sort(bank @ frames)
-    tenth = scores[-round(len(bank) / 10) :]
-    assert by_name["hub"] == pytest.approx(tenth.mean(), abs=1e-3)
+@pytest.mark.parametrize("exact_clips", [10_000, 0])
+def test_a_clip_near_to_the_whole_bank_must_score_more(
+    library: Library, exact_clips: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.trust._TEXTS_IN_STAGES", 100)
+    library.settings = library.settings.model_copy(update={"exact_clips": exact_clips})
+    middle = bank_vectors(library.encoder)[:100].mean(0)
+    hub, other = film_of(0, 4, seed=1) + 8 * middle / np.linalg.norm(middle), film_of(0, 4, seed=2)
+    put_video(library, "hub", hub)
+    put_video(library, "other", other)
+    put_video(library, "noise", noise(40))
+    vector = library.encoder.encode_texts(["axis 0"])
+    records = sorted(find_candidates(vector, library).records, key=lambda record: record.id)[:2]
+    rates = false_alarm_rates(library, records, np.full((1, 2), 0.4, np.float32))
+    assert rates is not None
+    assert rates[0, 0] > rates[0, 1]  # the same score is worth less
+
+
+def test_a_damaged_file_is_told_of_once(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("search.trust._TEXTS_IN_STAGES", 20)
+    library.settings = library.settings.model_copy(update={"exact_clips": 0})
+    put_video(library, "lost", film_of(0))
+    put_video(library, "whole", film_of(1))
+    (library.root / "features" / "lost.npy").write_bytes(b"short")
+    prepare(library)
+    assert [record.getMessage().count("lost.npy") for record in caplog.records] == [1]
+    assert lowest_rate(library, "axis 1")[0] <= 0.2
 
 
 # Keeping
