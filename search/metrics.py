@@ -14,6 +14,7 @@ Axes: q queries, m measures.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ __all__ = [
     "percent",
     "retrieval_interval",
     "retrieval_scores",
+    "wilson_interval",
 ]
 
 CUTOFFS = (1, 5, 10)
@@ -146,6 +148,19 @@ def bootstrap_interval(
     means = counts @ values / number  # (resamples, m)
     tail = (1 - level) / 2
     return np.asarray(np.quantile(means, [tail, 1 - tail], axis=0), dtype=np.float64)
+
+
+def wilson_interval(hits: int, number: int) -> tuple[float, float]:
+    """The score interval at 95 % of a share (Wilson 1927): low and high, in [0, 1].
+
+    For shares near 0 or 1, where the bootstrap sees no spread at all. `number` is positive.
+    """
+    z = 1.959964
+    share = hits / number
+    middle = share + z * z / (2 * number)
+    width = z * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    scale = 1 + z * z / number
+    return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
 
 
 _MEANS = (*(f"R@{k}" for k in CUTOFFS), "MRR", "mAP")
