@@ -20,6 +20,7 @@ from vidsift.errors import MediaError, MediaToolError, VidsiftError
 from vidsift.library import Library
 from vidsift.media.probe import probe
 from vidsift.media.subtitles import Sidecars, read_subtitles
+from vidsift.models.attention import SoftmaxPool
 from vidsift.types import Fingerprint, IndexedVideo, VideoRecord
 
 __all__ = ["IndexProgress", "IndexReport", "index_videos"]
@@ -244,9 +245,9 @@ class _Run:
                 encoder = library.encoder
                 if self._catalog.stamp() is None:
                     self._catalog.set_stamp(encoder.stamp)
-                bank = PrototypeBank.for_encoder(
-                    encoder, library.pooler, library.settings.vectors_per_clip
-                )
+                # Not the library's pooler: what the index holds must not depend on how it is asked.
+                pooler = SoftmaxPool(library.settings.temperature)
+                bank = PrototypeBank.for_encoder(encoder, pooler, library.settings.vectors_per_clip)
                 self._made = Recipe(library.settings, encoder, bank, self._sidecars)
             return self._made
 

@@ -55,6 +55,23 @@ def test_every_video_has_thumbnails_a_storyboard_and_a_summary(colour_library, v
         assert summarize(colour_library, video) == summary
 
 
+def test_what_is_indexed_does_not_depend_on_how_questions_are_pooled(
+    colour_library, colour_encoder, tmp_path, make_film
+):
+    # Cuts half a second apart make no shots: a clip shows several colours.
+    colours = ["red", "blue", "green"] * 3
+    make_film(tmp_path / "mixed.mp4", [(colour, 0.5) for colour in colours])
+    index_videos(colour_library, [tmp_path / "mixed.mp4"])
+    ((_, expected),) = colour_library.catalog.iter_vectors()
+    assert len(expected) > colour_library.catalog.videos()[0].num_clips
+    other = Library.open(tmp_path / "other", create=True, encoder="colour", pooler="mean")
+    with other:
+        other.__dict__["encoder"] = colour_encoder
+        index_videos(other, [tmp_path / "mixed.mp4"])
+        ((_, vectors),) = other.catalog.iter_vectors()
+    assert np.array_equal(vectors, expected)
+
+
 def test_a_second_run_does_nothing(colour_library, colour_encoder, videos):
     index_videos(colour_library, [videos])
     encoded = colour_encoder.frames_encoded

@@ -48,7 +48,9 @@ class Settings(BaseSettings):
 
     vectors_per_clip: int = Field(3, ge=1, le=8, description="most distinct vectors a clip (K)")
     pooler: str = Field(
-        "softmax", description="pooling at query time: mean, softmax, or the path of a trained one"
+        "softmax",
+        description="pooling at query time: mean, max, softmax, or a trained one: its path, or its"
+        " name in the library's folder `poolers`",
     )
     temperature: float = Field(0.1, gt=0, description="of softmax pooling over frames")
     candidates: int = Field(100, ge=1, le=100_000, description="vectors the index gives to rerank")
