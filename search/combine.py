@@ -3,14 +3,14 @@
 Each term's values are standardised against its own background, because cosines of one text run
 higher than another's. What is wanted is joined by a soft minimum,
 
-    z = -T log sum_i p_i exp(-z_i / T),     p_i = weight_i / sum of weights,   T = 2,
+    z = -T log sum_i p_i exp(-z_i / T),     p_i = weight_i / sum of weights,   T = 4,
 
 between the mean (T -> infinity), in which one strong term hides an absent one, and the minimum,
 which trusts the noisiest. What is excluded subtracts `2 weight max(0, z_j - 1)`: nothing as long as
 it stands no further above its background than one standard deviation. The result goes back to
 cosines by the wanted terms' own backgrounds. One wanted term alone keeps its very values.
 
-T and the two numbers of exclusion are measured: `benchmarks/questions.py`, ARCHITECTURE.md.
+T and the two numbers of exclusion are measured: `python -m benchmarks.questions`.
 
 Axes: m terms (wanted, then excluded), c clips, n frames, x values of either.
 """
@@ -27,6 +27,7 @@ from search.rerank import ScoredClips
 from vidsift.types import RankedClip
 
 __all__ = [
+    "LEAST_DEVIATION",
     "TEMPERATURE",
     "Background",
     "combine_clips",
@@ -35,10 +36,10 @@ __all__ = [
     "step_terms",
 ]
 
-TEMPERATURE = 2.0
-_EXCLUSION_FROM = 1.0  # standard deviations above the background
-_EXCLUSION_RATE = 2.0
-_LEAST_DEVIATION = 0.01  # of cosines: a handful of clips that are alike must not divide by 0
+TEMPERATURE = 4.0
+EXCLUSION_FROM = 1.0  # standard deviations above the background
+EXCLUSION_RATE = 2.0
+LEAST_DEVIATION = 0.01  # of cosines: a handful of clips that are alike must not divide by 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Background:
         """Over values of clips or of frames, of the library or of candidates; x >= 1."""
         return cls(
             mean=values.mean(1, dtype=np.float32),
-            deviation=np.maximum(values.std(1, dtype=np.float32), np.float32(_LEAST_DEVIATION)),
+            deviation=np.maximum(values.std(1, dtype=np.float32), np.float32(LEAST_DEVIATION)),
         )
 
 
@@ -63,7 +64,13 @@ def step_terms(step: Step) -> tuple[Term, ...]:
 
 
 def combine_values(
-    step: Step, values: Float32[np.ndarray, "m x"], background: Background
+    step: Step,
+    values: Float32[np.ndarray, "m x"],
+    background: Background,
+    *,
+    temperature: float = TEMPERATURE,
+    exclusion_from: float = EXCLUSION_FROM,
+    exclusion_rate: float = EXCLUSION_RATE,
 ) -> Float32[np.ndarray, "x"]:
     """The values of a step's terms as those of one term, in units of cosine."""
     wanted = len(step.wanted)
@@ -71,21 +78,23 @@ def combine_values(
         return np.asarray(values[0])
     z = (values - background.mean[:, None]) / background.deviation[:, None]
     shares = _shares(step)
-    joined = soft_minimum(z[:wanted], shares)
-    excess = np.maximum(z[wanted:] - np.float32(_EXCLUSION_FROM), 0)
-    rates = np.array([_EXCLUSION_RATE * term.weight for term in step.excluded], np.float32)
+    joined = soft_minimum(z[:wanted], shares, temperature)
+    excess = np.maximum(z[wanted:] - np.float32(exclusion_from), 0)
+    rates = np.array([exclusion_rate * term.weight for term in step.excluded], np.float32)
     joined -= rates @ excess
     mean, deviation = shares @ background.mean[:wanted], shares @ background.deviation[:wanted]
     return np.asarray(mean + deviation * joined, dtype=np.float32)
 
 
 def soft_minimum(
-    z: Float32[np.ndarray, "m x"], shares: Float32[np.ndarray, "m"]
+    z: Float32[np.ndarray, "m x"],
+    shares: Float32[np.ndarray, "m"],
+    temperature: float = TEMPERATURE,
 ) -> Float32[np.ndarray, "x"]:
     """`-T log sum_i p_i exp(-z_i / T)` over axis m, with shares p that sum to 1."""
     lowest = z.min(0)
-    sums = shares @ np.exp((lowest - z) / np.float32(TEMPERATURE))
-    return np.asarray(lowest - np.float32(TEMPERATURE) * np.log(sums), dtype=np.float32)
+    sums = shares @ np.exp((lowest - z) / np.float32(temperature))
+    return np.asarray(lowest - np.float32(temperature) * np.log(sums), dtype=np.float32)
 
 
 def combine_clips(

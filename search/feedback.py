@@ -3,7 +3,7 @@
 Rocchio, "Relevance feedback in information retrieval" (1971), on frames: with the mean p of the
 liked moments and n of the disliked ones the question becomes
 
-    q' = alpha q + beta p - gamma n,    unit length.
+    q' = q + beta p - gamma n,    unit length.
 
 A moment stands for the frames around it, pooled by attention to the question: what in it answers
 the question counts, not what merely lies beside. gamma is small because what was disliked was found
@@ -24,9 +24,9 @@ from search.examples import clip_at, frames_around
 from vidsift.library import Library
 from vidsift.types import Moment, TextQuery, VideoRecord
 
-__all__ = ["refine", "without_rejected"]
+__all__ = ["BETA", "GAMMA", "refine", "rocchio", "without_rejected"]
 
-_ALPHA, _BETA, _GAMMA = 1.0, 0.75, 0.05
+BETA, GAMMA = 0.75, 0.05
 _LOOKS_THE_SAME = 0.95  # cosine; frames of different footage reach it once in 10,000 pairs
 
 
@@ -42,12 +42,25 @@ def refine(
         QueryError: a video has no clips.
         DamagedLibraryError: its features cannot be read.
     """
-    vector = _ALPHA * query.vector
-    if yes:
-        vector = vector + _BETA * _attended(query, library, yes).mean(0)
-    if no:
-        vector = vector - _GAMMA * _attended(query, library, no).mean(0)
-    return TextQuery(query.text, np.asarray(vector / np.linalg.norm(vector), np.float32))
+    liked, disliked = (_attended(query, library, moments) for moments in (yes, no))
+    return TextQuery(query.text, rocchio(query.vector, liked, disliked))
+
+
+def rocchio(
+    query: Float32[np.ndarray, "d"],
+    yes: Float32[np.ndarray, "_ d"],
+    no: Float32[np.ndarray, "_ d"],
+    *,
+    beta: float = BETA,
+    gamma: float = GAMMA,
+) -> Float32[np.ndarray, "d"]:
+    """The question's vector after feedback, unit length; without any example it stays."""
+    moved = query.copy()
+    if len(yes):
+        moved += np.float32(beta) * yes.mean(0)
+    if len(no):
+        moved -= np.float32(gamma) * no.mean(0)
+    return _unit(moved)
 
 
 def _attended(
@@ -60,7 +73,7 @@ def _attended(
         mask = np.ones((1, len(frames)), bool)
         _, weights = library.pooler(query.vector[np.newaxis], frames[np.newaxis], mask)
         pooled.append(_unit(weights[0, 0] @ frames))
-    return np.stack(pooled)
+    return np.stack(pooled) if pooled else np.zeros((0, len(query.vector)), np.float32)
 
 
 def without_rejected(
