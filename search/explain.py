@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from search.candidates import find_candidates
 from search.moments import find_moments, frame_spans
-from search.rerank import score_clips
 from vidsift.errors import QueryError
 from vidsift.library import Library
 from vidsift.media.probe import probe
@@ -67,11 +66,11 @@ class TermExplanation:
     """One term of the question over the whole video.
 
     `similarities` are the frames' cosines, `weights` the attention over the moment's frames: they
-    sum to 1 there and are 0 elsewhere. `background` is what is usual in the library (the mean over
-    its frames, or the median over the best candidates' where not all are searched). `score` is that
-    of the moment's best clip, `elsewhere` that of the best clip if the moment were not there (None:
-    the moment is all there is). `best_seconds` is the moment's most similar frame. `without` has,
-    of the stretches that weigh more than an even share, the three that are missed most.
+    sum to 1 there and are 0 elsewhere. `background` is what is usual in the library (see
+    `search.candidates.Candidates`). `score` is that of the moment's best clip, `elsewhere` that of
+    the best clip if the moment were not there (None: the moment is all there is). `best_seconds` is
+    the moment's most similar frame. `without` has, of the stretches that weigh more than an even
+    share, the three that are missed most.
     """
 
     query: TextQuery
@@ -230,11 +229,8 @@ class _Reading:
 
 def _background(library: Library, vectors: Float32[np.ndarray, "t d"]) -> Float32[np.ndarray, "t"]:
     """How similar frames of the library usually are to each term, as a search takes it."""
-    candidates = find_candidates(vectors, library)
-    if candidates.background is not None:
-        return candidates.background
-    scored = score_clips(vectors, candidates.records, library.features, library.pooler)
-    return np.asarray(np.median(np.concatenate(scored.similarities, axis=1), axis=1), np.float32)
+    background = find_candidates(vectors, library).background
+    return np.zeros(len(vectors), np.float32) if background is None else background
 
 
 def _moment_at(
