@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from search.combine import step_terms
+from search.examples import moment_query, parse_moment, picture_query
+from search.feedback import refine
 from search.grammar import parse_question
 from search.question import Filters, Question, Step, Term
 from vidsift.errors import QueryError
@@ -110,11 +112,7 @@ def _scope(library: Library, filters: Filters) -> frozenset[int] | None:
 
 
 def _shown(library: Library, image: Path | None, like: str | None) -> list[TextQuery]:
-    shown: list[TextQuery] = []
-    if image is None and like is None:
-        return shown
-    from search.feedback import moment_query, parse_moment, picture_query
-
+    shown = []
     if image is not None:
         shown.append(picture_query(image, library.encoder))
     if like is not None:
@@ -150,8 +148,6 @@ def _with_shown(steps: tuple[AskedStep, ...], shown: Sequence[TextQuery]) -> tup
 def _refined(
     library: Library, steps: tuple[AskedStep, ...], yes: Sequence[str], no: Sequence[str]
 ) -> tuple[AskedStep, ...]:
-    from search.feedback import parse_moment, refine
-
     if len(steps) != 1:
         raise QueryError("feedback needs a question about one moment; ask without `then`")
     liked = [parse_moment(place, library) for place in yes]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float32
+
 from search.asking import Asked, asked_for, understand
-from search.candidates import candidate_count
+from search.candidates import candidate_count, find_candidates
+from search.duplicates import fold
 from search.fusion import Fused, fuse
-from search.ranking import Seen, look
+from search.moments import in_turn
+from search.ranking import Seen, look, rank_clips
+from search.rerank import score_clips
+from search.videos import RankedVideo, rank_videos
 from search.words import SpokenMoment, said_together, spoken_moments
-from vidsift.errors import QueryError
+from vidsift.errors import DamagedLibraryError, QueryError
 from vidsift.library import Library
-from vidsift.types import Answer, Cue, Moment, SearchResult, Span, TextQuery
+from vidsift.types import Answer, ClipRecord, Cue, Moment, SearchResult, Span, TextQuery
 
 __all__ = ["SearchEngine"]
 
@@ -79,15 +86,40 @@ class SearchEngine:
 
     def _answer(self, asked: Asked, k: int, offset: int, flat: bool) -> Answer:
         found = self._said(asked, offset + k) if asked.spoken else self._seen(asked, offset + k)
-        moments_per_video = offset + k if flat else self.library.settings.moments_per_video
-        chosen = _few_a_video(found.fused, moments_per_video, offset + k)
+        ranked = found.fused
+        if not flat:
+            ranked = in_turn(ranked, self.library.settings.moments_per_video, _video_of)
+        folded = fold(ranked, offset + k, self._frames_of(found), _video_of)
+        chosen = [each.best for each in folded]
         rates = found.rates([each.moment for each in chosen])
+        results = self._results(chosen, rates, [len(each.duplicates) for each in folded], found)
         return Answer(
             query=asked.text,
-            results=self._results(chosen[offset:], rates[offset:], found),
+            results=tuple(islice((each for each in results if each), offset, None)),
             matched=self._matched(asked, chosen, rates, found),
             exact=found.exact,
         )
+
+    def rank_videos(self, text: str, k: int = 10) -> list[RankedVideo]:
+        """The `k` best videos as a whole: attention over their clips; see `search.videos`.
+
+        Raises:
+            QueryError: the question cannot be asked, or is about more than what one moment shows.
+        """
+        if k < 1:
+            raise QueryError(f"-k {k}: ask for at least one result")
+        library = self.library
+        asked = understand(library, text)
+        if len(asked.steps) != 1 or asked.spoken:
+            raise QueryError(
+                f"{asked.text}: whole videos are ranked by what one moment shows; ask without"
+                " `then` and `said:`, or for moments"
+            )
+        (own,) = asked.steps
+        most = candidate_count(library.settings, k)
+        candidates = find_candidates(own.wanted, library, asked.scope, most)
+        scored = score_clips(own.vectors, candidates.records, library.features, library.pooler)
+        return rank_videos(rank_clips(own, scored, candidates))[:k]
 
     def _seen(self, asked: Asked, wanted: int) -> _Found:
         """What pictures show, and what is said in the same words."""
@@ -136,24 +168,56 @@ class SearchEngine:
         )
 
     def _results(
-        self, chosen: Sequence[Fused], rates: Sequence[float | None], found: _Found
-    ) -> tuple[SearchResult, ...]:
-        records = self.library.catalog.clips([each.moment.clip_id for each in chosen])
-        return tuple(
-            SearchResult(
+        self,
+        chosen: Sequence[Fused],
+        rates: Sequence[float | None],
+        duplicates: Sequence[int],
+        found: _Found,
+    ) -> Iterator[SearchResult | None]:
+        """The line of each moment; None where its clip was deleted while we searched."""
+        for each, rate, count in zip(chosen, rates, duplicates, strict=True):
+            record = self._record(each.moment, found)
+            if record is None:
+                yield None
+                continue
+            yield SearchResult(
                 moment=each.moment,
-                video=records[each.moment.clip_id].video,
-                thumbnail=self.library.thumbnail(
-                    records[each.moment.clip_id], records[each.moment.clip_id].ordinal
-                ),
+                video=record.video,
+                thumbnail=self.library.thumbnail(record, record.ordinal),
                 false_alarm_rate=rate,
                 found_by=each.found_by,
                 cue=each.cue,
                 parts=found.parts(each.moment),
+                duplicates=count,
             )
-            for each, rate in zip(chosen, rates, strict=True)
-            if each.moment.clip_id in records  # or it was deleted while we searched
-        )
+
+    def _record(self, moment: Moment, found: _Found) -> ClipRecord | None:
+        if found.seen is not None and moment.clip_id in found.seen.records:
+            return found.seen.records[moment.clip_id]
+        return self.library.catalog.clips([moment.clip_id]).get(moment.clip_id)
+
+    def _frames_of(self, found: _Found) -> Callable[[Fused], Float32[np.ndarray, "n d"] | None]:
+        """How to look at a moment: the features of those frames of its clip that lie in it."""
+        library = self.library
+
+        def frames_of(each: Fused) -> Float32[np.ndarray, "n d"] | None:
+            record = self._record(each.moment, found)
+            if record is None:
+                return None
+            clip, span = record.clip, each.moment.span
+            try:
+                frames = library.features.read(
+                    record.feature_file,
+                    clip.first_frame,
+                    clip.num_frames,
+                    library.encoder.stamp.dimension,
+                )
+            except DamagedLibraryError:  # said when it was scored
+                return None
+            inside = (record.pts_seconds >= span.start) & (record.pts_seconds < span.end)
+            return frames[inside] if inside.any() else frames
+
+        return frames_of
 
 
 @dataclass(frozen=True)
@@ -200,14 +264,5 @@ def _where_said(seen: Seen, cues: Mapping[int, Sequence[Cue]]) -> Iterator[Fused
             yield Fused(moment, ("picture", "words"), 0.0, cue)
 
 
-def _few_a_video(fused: Iterator[Fused], most_per_video: int, k: int) -> list[Fused]:
-    """The first `k`; what a video has beyond its share comes after all that is within a share."""
-    taken: Counter[int] = Counter()
-    first: list[Fused] = []
-    later: list[Fused] = []
-    for each in fused:
-        taken[each.moment.video_id] += 1
-        (first if taken[each.moment.video_id] <= most_per_video else later).append(each)
-        if len(first) == k:
-            break
-    return (first + later)[:k]
+def _video_of(each: Fused) -> int:
+    return each.moment.video_id

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32
 
 from search.asking import Asked, AskedStep
 from search.candidates import Candidates, find_candidates
-from search.combine import Background, combine_clips, step_terms
+from search.combine import LEAST_DEVIATION, Background, combine_clips, step_terms
 from search.moments import find_moments
 from search.order import find_chains, step_curves
 from search.rerank import ScoredClips, score_clips
@@ -22,7 +23,7 @@ from search.trust import false_alarm_rates
 from vidsift.library import Library
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
-__all__ = ["Seen", "look"]
+__all__ = ["Seen", "look", "rank_clips"]
 
 _VIDEOS_IN_ORDER = 20  # likeliest videos whose every frame is searched for an order of moments
 _CHAINS_A_VIDEO = 10
@@ -43,9 +44,10 @@ class Seen:
     _scored: ScoredClips
     parts: dict[Moment, tuple[Moment, ...]] = field(default_factory=dict)
 
-    def record(self, clip_id: int) -> ClipRecord | None:
-        """A clip that was scored."""
-        return next((each for each in self._scored.records if each.id == clip_id), None)
+    @cached_property
+    def records(self) -> dict[int, ClipRecord]:
+        """The clips that were scored, by id."""
+        return {record.id: record for record in self._scored.records}
 
     def rates(self, moments: Sequence[Moment]) -> list[float | None]:
         """The false-alarm rate of each moment; None where there is nothing to tell it by.
@@ -93,8 +95,12 @@ def look(
     if len(asked.steps) > 1:
         return _in_order(library, asked, candidates, vectors)
     scored = score_clips(vectors, candidates.records, library.features, library.pooler)
-    ranked = _ranked(asked.steps[0], scored, slice(None), _background(scored))
-    return Seen(find_moments(ranked), candidates.exact, library, asked, scored)
+    own = asked.steps[0]
+    ranked = rank_clips(own, scored, candidates)
+    usual = None
+    if candidates.background is not None and len(own.vectors) == 1:
+        usual = float(candidates.background[0])
+    return Seen(find_moments(ranked, usual), candidates.exact, library, asked, scored)
 
 
 def _wanted_rows(steps: Sequence[AskedStep]) -> list[slice]:
@@ -103,11 +109,25 @@ def _wanted_rows(steps: Sequence[AskedStep]) -> list[slice]:
     return [slice(a, a + len(step.step.wanted)) for a, step in zip(starts, steps, strict=False)]
 
 
-def _background(scored: ScoredClips) -> Background | None:
-    """What is usual for each term's frames among the candidates."""
+def rank_clips(own: AskedStep, scored: ScoredClips, candidates: Candidates) -> list[RankedClip]:
+    """Candidates of a question of one step, best first."""
+    return _ranked(own, scored, slice(None), _usual([own], scored, candidates))
+
+
+def _usual(
+    steps: Sequence[AskedStep], scored: ScoredClips, candidates: Candidates
+) -> Background | None:
+    """What is usual for each term: in the library for what is wanted, which found the candidates;
+    among them for what is excluded."""
     if not scored.records:
         return None
-    return Background.of(np.concatenate(scored.similarities, axis=1))
+    among = Background.of(np.concatenate(scored.similarities, axis=1))
+    if candidates.background is None or candidates.spread is None:
+        return among
+    rows = np.concatenate([np.arange(part.start, part.stop) for part in _wanted_rows(steps)])
+    among.mean[rows] = candidates.background
+    among.deviation[rows] = np.maximum(candidates.spread, LEAST_DEVIATION)
+    return among
 
 
 def _ranked(
@@ -137,7 +157,7 @@ def _in_order(
         rows.append(slice(start, start + len(step_terms(own.step))))
         start = rows[-1].stop
     first = score_clips(vectors, candidates.records, library.features, library.pooler)
-    background = _background(first)
+    background = _usual(asked.steps, first, candidates)
     if background is None:
         return Seen(iter(()), candidates.exact, library, asked, first)
     likely = _likeliest_videos(

@@ -1,0 +1,162 @@
+"""The engine on films of plain colours: every answer can be told by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from indexer import index_videos
+from search import SearchEngine, duplicates
+from vidsift.errors import QueryError, VideoNotFoundError
+from vidsift.library import Library
+from vidsift.types import TextQuery
+
+FILMS = {
+    "flag": [("red", 4), ("green", 4), ("blue", 4)],
+    "galf": [("blue", 4), ("green", 4), ("red", 4)],
+    "rose": [("red", 6)],
+    "lawn": [("green", 6)],
+    "sky": [("cyan", 4), ("blue", 4)],
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, make_film) -> Path:
+    """The films, and a place for the library that is made of them once."""
+    folder = tmp_path_factory.mktemp("engine")
+    for name, shots in FILMS.items():
+        make_film(folder / "videos" / f"{name}.mp4", shots)
+    return folder
+
+
+@pytest.fixture
+def engine(home, colour_encoder, monkeypatch) -> Iterator[SearchEngine]:
+    # All shots of one colour are the same footage; most tests want to see each of them.
+    monkeypatch.setattr(duplicates, "SAME_FOOTAGE", 2.0)
+    made = (home / "library").exists()
+    with Library.open(home / "library", create=True, encoder="colour") as library:
+        library.__dict__["encoder"] = colour_encoder
+        if not made:
+            assert not index_videos(library, [home / "videos"]).failed
+        yield SearchEngine(library)
+
+
+def names(answer) -> list[str]:
+    return [result.video.stem for result in answer.results]
+
+
+def test_a_plain_question_finds_every_moment_of_it(engine):
+    answer = engine.ask("red", 3)
+    assert set(names(answer)) == {"flag", "galf", "rose"}
+    assert answer.exact
+    spans = {result.video.stem: result.moment.span for result in answer.results}
+    assert (spans["flag"].start, spans["flag"].end) == (0, pytest.approx(4, abs=0.6))
+    assert (spans["galf"].start, spans["galf"].end) == (pytest.approx(8, abs=0.6), 12)
+    assert list(answer.results) == engine.search("red", 3)
+    for result in answer.results:
+        assert result.found_by == ("picture",)
+        assert result.thumbnail.is_file()
+
+
+def test_terms_must_hold_in_one_moment_and_what_is_excluded_must_not(engine):
+    assert names(engine.ask('"cyan" "blue"', 1)) == ["sky"]
+    first = engine.ask('"blue" -"cyan"', 2)
+    assert set(names(first)) == {"flag", "galf"}
+
+
+def test_order_is_the_order_of_time(engine):
+    answer = engine.ask('"red" then "blue"', 1)
+    assert names(answer) == ["flag"]
+    red, blue = answer.results[0].parts
+    assert red.span.end <= blue.span.start
+    assert blue.span.start == pytest.approx(8, abs=0.6)
+    assert answer.results[0].moment.span.end == blue.span.end
+    assert names(engine.ask('"blue" then "red"', 1)) == ["galf"]
+    # Four seconds of green lie between the two.
+    strict = engine.ask('"red" then<2s "blue"', 5)
+    assert all(
+        later.span.start - earlier.span.end <= 2
+        for result in strict.results
+        for earlier, later in [result.parts]
+    )
+
+
+def test_filters_narrow_the_search(engine):
+    assert set(names(engine.ask("red video:lawn", 5))) == {"lawn"}
+    assert set(names(engine.ask("red longer:10s", 9))) == {"flag", "galf"}
+    with pytest.raises(QueryError, match="nowhere"):
+        engine.ask("red video:nowhere")
+    with pytest.raises(QueryError, match="only says which videos"):
+        engine.ask("video:lawn")
+
+
+def test_a_picture_or_a_moment_is_a_question(engine, tmp_path):
+    picture = tmp_path / "green.png"
+    Image.new("RGB", (80, 60), (0, 128, 0)).save(picture)
+    assert set(names(engine.ask(image=picture, k=3))) == {"flag", "galf", "lawn"}
+    assert set(names(engine.ask(like="flag@10", k=3))) >= {"flag", "galf", "sky"}
+    assert names(engine.ask("cyan", like="flag@10", k=1)) == ["sky"]
+    (tmp_path / "no.png").write_text("no picture")
+    with pytest.raises(QueryError, match=r"no\.png"):
+        engine.ask(image=tmp_path / "no.png")
+    with pytest.raises(VideoNotFoundError, match="elsewhere"):
+        engine.ask(like="elsewhere@3")
+    with pytest.raises(QueryError, match="12"):
+        engine.ask(like="flag@99")
+    with pytest.raises(QueryError, match="order"):
+        engine.ask('"red" then "blue"', image=picture)
+
+
+def test_feedback_moves_the_question(engine):
+    def lead(**feedback: list[str]) -> float:
+        scores = {
+            each.video.stem: each.moment.score
+            for each in engine.ask("something", 9, **feedback).results
+        }
+        return scores["sky"] - scores["rose"]
+
+    liked = engine.ask("something", 3, yes=["rose@3"])
+    assert set(names(liked)) == {"flag", "galf", "rose"}
+    assert lead(yes=["rose@3"]) < lead(no=["sky@1"]) < lead() - 0.1
+    with pytest.raises(QueryError, match="then"):
+        engine.ask('"red" then "blue"', yes=["flag@1"])
+
+
+def test_pages_are_cut_from_one_ranking(engine):
+    whole = engine.ask("red", 8)
+    pages = [engine.ask("red", 2, offset=offset).results for offset in range(0, 8, 2)]
+    assert [each for page in pages for each in page] == list(whole.results)
+    with pytest.raises(QueryError, match="offset"):
+        engine.ask("red", offset=-1)
+
+
+def test_the_same_footage_in_several_files_is_one_result(engine, monkeypatch):
+    monkeypatch.setattr(duplicates, "SAME_FOOTAGE", 0.9)
+    (first, *others) = engine.ask("red", 9).results
+    assert first.duplicates == 2
+    assert all(each.moment.score < 0.5 for each in others)
+
+
+def test_videos_are_ranked_as_a_whole(engine):
+    first, second, *others = engine.rank_videos("green", 5)
+    assert first.path.stem == "lawn"  # nothing but green, though others have as green a shot
+    assert {video.path.stem for video in [second, *others]} == set(FILMS) - {"lawn"}
+    assert first.clips[0].record.video_id == first.video_id
+    with pytest.raises(QueryError, match="whole videos"):
+        engine.rank_videos('"red" then "blue"')
+
+
+def test_a_vector_is_a_question(engine):
+    answer = engine.answer(TextQuery("blue", np.array([0, 0, 1], np.float32)), 3)
+    assert set(names(answer)) == {"flag", "galf", "sky"}
+    assert answer.results[0].false_alarm_rate is None
+
+
+def test_an_empty_library_matches_nothing(colour_library: Library, tmp_path: Path):
+    answer = SearchEngine(colour_library).ask("red")
+    assert (answer.results, answer.matched) == ((), False)
+    assert SearchEngine(colour_library).ask('"red" then "blue"').results == ()
