@@ -121,7 +121,7 @@ def test_feedback_moves_the_question(engine):
 
     liked = engine.ask("something", 3, yes=["rose@3"])
     assert set(names(liked)) == {"flag", "galf", "rose"}
-    assert lead(yes=["rose@3"]) < lead(no=["sky@1"]) < lead() - 0.1
+    assert lead(yes=["rose@3"]) < lead(no=["sky@1"]) < lead() - 0.02
     with pytest.raises(QueryError, match="then"):
         engine.ask('"red" then "blue"', yes=["flag@1"])
 
