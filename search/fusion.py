@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from search.words import SpokenMoment
+from search.words import RANK_CONSTANT, SpokenMoment
 from vidsift.models.attention import SoftmaxPool
 from vidsift.types import Cue, Moment
 
 __all__ = ["CrossModal", "Fused", "Scale", "attend", "fuse"]
 
-# Of reciprocal rank fusion; the paper's own, which it found to matter little.
-_K = 60
 _SAME_MOMENT = 0.5  # overlap, as a share of the shorter, from which two moments are the same
 
 
@@ -60,15 +58,15 @@ def fuse(visual: Sequence[Moment], spoken: Sequence[SpokenMoment]) -> list[Fused
         same = [place for place, other in enumerate(spoken) if _same(moment, other.moment)]
         for place in same:
             alone.pop(place, None)
-        score = 1 / (_K + rank)
+        score = 1 / (RANK_CONSTANT + rank)
         if same:
             heard = spoken[same[0]]
-            score += 1 / (_K + 1 + same[0])
+            score += 1 / (RANK_CONSTANT + 1 + same[0])
             fused.append(Fused(moment, ("picture", "words"), score, heard.cue))
         else:
             fused.append(Fused(moment, ("picture",), score))
     fused += [
-        Fused(heard.moment, ("words",), 1 / (_K + 1 + place), heard.cue)
+        Fused(heard.moment, ("words",), 1 / (RANK_CONSTANT + 1 + place), heard.cue)
         for place, heard in alone.items()
     ]
     return sorted(fused, key=lambda each: (-each.rank_score, each.cue is None))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from indexer.pipeline import index_videos
-from search.words import CueVectors, said_together, spoken_moments
+from search.words import CueVectors, find_spoken, said_together, spoken_moments
 from vidsift.library import Library
+from vidsift.store.folding import terms
 from vidsift.store.words import WordHit
-from vidsift.types import Clip, ClipRecord, Cue, CueRecord, Span
+from vidsift.types import Clip, ClipRecord, Cue, CueRecord, EncoderStamp, Span
 
 MakeFilm = Callable[..., Path]
 
@@ -88,6 +90,82 @@ def test_phrases_said_together() -> None:
     assert found[0].span == Span(0.0, 13.0)
     assert said_together([first]) == first
     assert said_together([]) == said_together([first, []]) == []
+
+
+class Thesaurus:
+    """Telling words of one meaning have one direction, others each their own, drawn at random."""
+
+    stamp = EncoderStamp("thesaurus", "0" * 64, 256, "words")
+    picture_size = 32
+    SAME: ClassVar = {"feline": "cat", "kitten": "cat", "slumbers": "sleeps", "naps": "sleeps"}
+
+    def encode_frames(self, images: np.ndarray) -> np.ndarray:
+        return self.encode_texts(["frame"] * len(images))
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        telling = [[word for [word] in terms(text)] for text in texts]
+        rows = [sum(self._word(self.SAME.get(word, word)) for word in each) for each in telling]
+        vectors = np.array(rows, dtype=np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def close(self) -> None:
+        pass
+
+    @staticmethod
+    def _word(word: str) -> np.ndarray:
+        return np.random.default_rng(list(word.encode())).normal(size=256)
+
+
+def _speak(library: Library, film: Path, *lines: str) -> None:
+    """The video says these lines, three seconds apart."""
+    film.with_suffix(".srt").write_text(
+        "".join(
+            f"{n}\n00:00:{3 * n:02},000 --> 00:00:{3 * n + 2:02},000\n{line}\n\n"
+            for n, line in enumerate(lines)
+        )
+    )
+    index_videos(library, [film])
+
+
+def _said(hits: Sequence[WordHit]) -> list[str]:
+    return [hit.cues[0].cue.text for hit in hits]
+
+
+@pytest.mark.slow
+def test_words_and_meaning_find_what_is_said(
+    tmp_path: Path, make_film: MakeFilm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "cache"))
+    lines = [
+        "the kitten naps quietly",
+        "a cat sleeps",
+        "and now the weather",
+        "an old engine",
+        "engine of the old tram",
+    ]
+    with Library.open(tmp_path / "library", create=True, encoder="thesaurus") as library:
+        library.__dict__["encoder"] = Thesaurus()
+        film, other = (make_film(tmp_path / f"{name}.mp4", [("gray", 16.0)]) for name in ("a", "b"))
+        assert find_spoken(library, "cat", 5) == []
+        _speak(library, film, *lines)
+        # Of both rankings first; then those of one.
+        assert _said(find_spoken(library, "the feline sleeps", 5)) == [lines[1], lines[0]]
+        assert library.catalog.search_words("the feline slumbers", 5) == []
+        assert _said(find_spoken(library, "the feline slumbers", 5)) == [lines[1], lines[0]]
+        assert _said(find_spoken(library, "the feline slumbers", 1)) == [lines[1]]
+        assert _said(find_spoken(library, "old tram", 1)) == [lines[4]]
+        assert _said(find_spoken(library, "old engine", 5)) == [lines[3], lines[4]]
+        assert find_spoken(library, "two people who dance", 5) == []
+        assert find_spoken(library, "?!", 5) == find_spoken(library, "cat", 0) == []
+        _speak(library, other, "one feline")
+        mine, others = (library.catalog.video_by_path(path) for path in (film, other))
+        assert mine is not None
+        assert others is not None
+        assert _said(find_spoken(library, "cat", 5, [others.id])) == ["one feline"]
+        assert "one feline" not in _said(find_spoken(library, "cat", 5, frozenset([mine.id])))
+        assert find_spoken(library, "cat", 5, []) == []
+        monkeypatch.setattr("search.words._MOST_CUES", 5)
+        assert find_spoken(library, "the feline slumbers", 5) == []
 
 
 def test_nearest_in_meaning_follow_the_library(

@@ -108,6 +108,15 @@ class WordsReader:
         ids = np.array([row[0] for row in found], dtype=np.int64)
         return ids, records.vectors_of([row[1] for row in found])
 
+    def cue_ids(self, of_videos: Iterable[SupportsIndex]) -> Int64[np.ndarray, "n"]:
+        """The ids of all searchable cues of these videos, in order."""
+        found: list[int] = []
+        with reading(self._engine) as connection:
+            for chosen in _choices(of_videos):
+                query = sa.select(cues.c.id).select_from(cues.join(videos)).where(*chosen)
+                found += connection.execute(query).scalars()
+        return np.array(sorted(found), dtype=np.int64)
+
     def cues_by_id(self, cue_ids: Iterable[SupportsIndex]) -> list[CueRecord]:
         """The cues with these ids, in their order; those that are gone are left out."""
         wanted = [int(each) for each in cue_ids]
