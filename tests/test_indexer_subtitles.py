@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+from typer.testing import CliRunner
 
 from indexer.pipeline import IndexReport, index_videos
+from ui.cli import app
+from ui.report import index_json, print_index
 from vidsift.library import Library
 from vidsift.types import Span
 
@@ -195,6 +199,21 @@ def test_video_that_became_unreadable_keeps_its_words(colour_library: Library, f
     assert path == video.path
     assert note.startswith("its subtitles cannot be read: is not a video")
     assert said(colour_library) == [[Span(2.0, 4.0)]]
+
+
+def test_command_line_counts_cues_and_names_what_changed(
+    colour_library: Library, films: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index(colour_library, films)
+    (films / "a.srt").write_text(RED + BLUE)
+    report = index(colour_library, films)
+    print_index(report, [], 1, 1)
+    assert f"new subtitles: {films / 'a.mp4'}" in capsys.readouterr().err.replace("\n", "")
+    assert index_json(report, [], 1, 1)["subtitles"] == [str(films / "a.mp4")]
+    arguments = ["status", "--library", str(colour_library.root)]
+    shown = CliRunner().invoke(app, [*arguments, "--json"])
+    assert json.loads(shown.stdout)["cues"] == 2
+    assert "2 lines of subtitles" in CliRunner().invoke(app, arguments).stdout
 
 
 def test_words_survive_that_the_file_is_away(colour_library: Library, films: Path) -> None:

@@ -144,6 +144,7 @@ def status(
         videos = opened.catalog.videos()
         stamp = opened.catalog.stamp()
         vectors = opened.catalog.num_vectors()
+        cues = opened.catalog.num_cues()
         root = opened.root
         damage = {v.id: opened.damage(v) for v in videos if v.status == "searchable"}
     searchable = [video for video in videos if damage.get(video.id) == ""]
@@ -163,6 +164,7 @@ def status(
                 "searchable": len(searchable),
                 "clips": sum(video.num_clips for video in searchable),
                 "vectors": vectors,
+                "cues": cues,
                 "seconds": round(sum(video.duration_seconds for video in searchable), 3),
                 "not_searchable": [
                     {"video": str(video.path), "status": state, "reason": reason}
@@ -175,7 +177,8 @@ def status(
     out.print(
         f"library   {root}\nencoder   {stamp.name if stamp else 'none yet'}\n"
         f"{len(searchable)} of {len(videos)} videos are searchable:"
-        f" {seconds / 3600:.2f} h, {sum(v.num_clips for v in searchable)} clips, {vectors} vectors",
+        f" {seconds / 3600:.2f} h, {sum(v.num_clips for v in searchable)} clips, {vectors} vectors,"
+        f" {cues} lines of subtitles",
     )
     for video, state, reason in rest:
         out.print(f"{state}: {video.path}: {reason}")

@@ -34,6 +34,7 @@ def index_json(
         "missing": [str(path) for path in report.missing],
         "failed": [{"path": str(path), "reason": reason} for path, reason in report.failed],
         "not_rendered": [{"path": str(path), "reason": reason} for path, reason in not_rendered],
+        "subtitles": [str(path) for path in report.subtitles],
         "notes": [{"path": str(path), "note": note} for path, note in report.notes],
         "seconds": round(report.seconds, 3),
         "video_seconds": round(report.video_seconds, 3),
@@ -50,6 +51,8 @@ def print_index(
         err.print(f"note: {path}: {note}", style="yellow")
     for old, new in report.renamed:
         err.print(f"renamed: {old} -> {new}")
+    for path in report.subtitles:
+        err.print(f"new subtitles: {path}")
     for path in report.missing:
         err.print(f"gone: {path} (kept, not searched)", style="yellow")
     for path, reason in report.failed:
