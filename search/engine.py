@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from jaxtyping import Float32
 
 from search.asking import Asked, asked_for, understand
 from search.candidates import candidate_count, find_candidates
-from search.duplicates import fold
+from search.duplicates import fold, whitening_of
 from search.fusion import Fused, fuse
 from search.moments import in_turn
 from search.ranking import Seen, look, rank_clips
@@ -89,10 +90,11 @@ class SearchEngine:
         ranked = found.fused
         if not flat:
             ranked = in_turn(ranked, self.library.settings.moments_per_video, _video_of)
-        folded = fold(ranked, offset + k, self._frames_of(found), _video_of)
+        whitening = partial(whitening_of, self.library)
+        folded = fold(ranked, offset + k, self._frames_of(found), _video_of, whitening)
         chosen = [each.best for each in folded]
         rates = found.rates([each.moment for each in chosen])
-        results = self._results(chosen, rates, [len(each.duplicates) for each in folded], found)
+        results = self._results(chosen, rates, [each.duplicates for each in folded], found)
         return Answer(
             query=asked.text,
             results=tuple(islice((each for each in results if each), offset, None)),
@@ -171,11 +173,11 @@ class SearchEngine:
         self,
         chosen: Sequence[Fused],
         rates: Sequence[float | None],
-        duplicates: Sequence[int],
+        duplicates: Sequence[Sequence[Fused]],
         found: _Found,
     ) -> Iterator[SearchResult | None]:
         """The line of each moment; None where its clip was deleted while we searched."""
-        for each, rate, count in zip(chosen, rates, duplicates, strict=True):
+        for each, rate, others in zip(chosen, rates, duplicates, strict=True):
             record = self._record(each.moment, found)
             if record is None:
                 yield None
@@ -188,7 +190,7 @@ class SearchEngine:
                 found_by=each.found_by,
                 cue=each.cue,
                 parts=found.parts(each.moment),
-                duplicates=count,
+                duplicates=tuple(other.moment for other in others),
             )
 
     def _record(self, moment: Moment, found: _Found) -> ClipRecord | None:

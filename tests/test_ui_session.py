@@ -74,12 +74,12 @@ def test_one_run_at_a_time_and_the_library_is_read_meanwhile(workspace, slow, ma
     assert job.running
     with pytest.raises(LibraryBusyError, match="is indexing already"):
         workspace.start_indexing([str(tmp_path / "films")])
-    assert workspace.search("red", 3) == []
+    assert workspace.ask("red", 3).results == ()
     slow.let_go.set()
     job.wait(60)
     assert (job.running, job.error) == (False, "")
     assert [path.name for path in job.report.indexed] == ["a.mp4"]
-    assert workspace.search("red", 3)[0].video.name == "a.mp4"
+    assert workspace.ask("red", 3).results[0].video.name == "a.mp4"
     assert job.progress.done_files == 1
     assert job.seconds_left == pytest.approx(0.0)
 

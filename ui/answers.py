@@ -46,7 +46,7 @@ def _result_json(result: SearchResult) -> dict[str, Any]:
             "track": cue.track,
         },
         "parts": [_moment_json(part) for part in result.parts],
-        "duplicates": result.duplicates,
+        "duplicates": [_moment_json(moment) for moment in result.duplicates],
     }
 
 
@@ -94,7 +94,7 @@ def print_answer(answer: Answer, library: Library, console: Console = out) -> No
         if result.cue is not None:
             lines.append(f'"{result.cue.text}"')
         if result.duplicates:
-            lines.append(f"(+{result.duplicates} alike)")
+            lines.append(f"(+{len(result.duplicates)} alike)")
         table.add_row(
             "\n".join(lines),
             "\n".join(f"{clock(span.start)} - {clock(span.end)}" for span in spans),
@@ -114,7 +114,8 @@ def videos_json(query: str, videos: list[RankedVideo], encoder: str) -> dict[str
                 "video_id": video.video_id,
                 "video": str(video.path),
                 "score": round(video.score, 6),
-                "clip_id": video.best_clip_id,
+                "clip_id": video.clips[0].record.id,
+                "start_seconds": round(video.clips[0].record.clip.span.start, 3),
             }
             for video in videos
         ],

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -19,7 +20,10 @@ from search import SearchEngine
 from vidsift.config import default_library
 from vidsift.errors import LibraryBusyError, VidsiftError
 from vidsift.library import Library
-from vidsift.types import SearchResult
+from vidsift.types import Answer
+
+if TYPE_CHECKING:
+    from search.videos import RankedVideo
 
 __all__ = ["IndexJob", "Workspace", "current", "workspace"]
 
@@ -63,9 +67,13 @@ class Workspace:
             _ = library.encoder
         return library
 
-    def search(self, text: str, k: int) -> list[SearchResult]:
-        """The `k` best moments; see SearchEngine.search for what it raises."""
-        return SearchEngine(self.library_with_encoder()).search(text, k)
+    def ask(self, text: str, k: int, **options: Any) -> Answer:
+        """The answer to a question; see SearchEngine.ask."""
+        return SearchEngine(self.library_with_encoder()).ask(text, k, **options)
+
+    def rank_videos(self, text: str, k: int) -> list[RankedVideo]:
+        """The `k` best videos as a whole; see SearchEngine.rank_videos."""
+        return SearchEngine(self.library_with_encoder()).rank_videos(text, k)
 
     def start_indexing(self, paths: Sequence[str]) -> IndexJob:
         """Index files and folders in the background; the library is made if there is none.

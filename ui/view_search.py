@@ -1,13 +1,14 @@
-"""Search: a question in words, and the moments that answer it."""
+"""Search: a question, and the moments that answer it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
-from ui import elements, preview, session
-from vidsift.library import Library
-from vidsift.times import clock
-from vidsift.types import SearchResult
+from ui import elements, question_form, session
+from ui.result_card import card, video_card
+from vidsift.types import Answer
 
 _FIRST = 12  # moments that are shown at first, and how many more a click adds
 _MOST = 96
@@ -21,83 +22,49 @@ def show() -> None:
     if not library.catalog.videos("searchable"):
         elements.welcome()
         return
-    elements.heading("Search", "Say in words what is to be seen.")
-    text = _question()
-    if text is None:
+    elements.heading("Search", "Say in words what is to be seen, or show a picture of it.")
+    asked = question_form.question()
+    if asked is None:
         return
     wanted = st.session_state.setdefault("search-wanted", _FIRST)
-    with st.spinner("Searching ...", show_time=True):
-        results = workspace.search(text, wanted)
-    moments = "1 moment" if len(results) == 1 else f"{len(results)} moments"
-    elements.line(f"{moments}, best first")
-    for start in range(0, len(results), _COLUMNS):
-        row = results[start : start + _COLUMNS]
-        for column, (rank, result) in zip(
-            st.columns(_COLUMNS), enumerate(row, start), strict=False
-        ):
-            with column:
-                _card(library, result, rank)
-    if len(results) == wanted < _MOST and st.button("Show more", icon=":material/expand_more:"):
+    if asked.whole_videos:
+        with st.spinner("Searching ...", show_time=True):
+            videos = workspace.rank_videos(asked.text, wanted)
+        _in_rows(len(videos), lambda rank: video_card(library, videos[rank], rank))
+        more = len(videos) == wanted
+    else:
+        with st.spinner("Searching ...", show_time=True):
+            answer = workspace.ask(asked.text, wanted, **asked.options)
+        _say(answer)
+        results = answer.results
+        _in_rows(len(results), lambda rank: card(library, asked, results[rank], rank))
+        more = len(results) == wanted
+    if more and wanted < _MOST and st.button("Show more", icon=":material/expand_more:"):
         st.session_state["search-wanted"] = wanted + _FIRST
         st.rerun()
 
 
-def _question() -> str | None:
-    """The question of the address, else the last one of this session; None before the first."""
-    if "q" in st.query_params:
-        st.session_state["search-last"] = st.query_params["q"]
-    elif last := st.session_state.get("search-last"):
-        st.query_params["q"] = last
-    text: str | None = st.session_state.get("search-last")
-    st.session_state["search-box"] = text or ""
-    with st.form("search-form", border=False):
-        box, button = st.columns([6, 1], vertical_alignment="bottom")
-        box.text_input(
-            "Question",
-            key="search-box",
-            placeholder="for example: a red car, somebody pouring coffee",
-            icon=":material/search:",
-            label_visibility="collapsed",
+def _say(answer: Answer) -> None:
+    count = len(answer.results)
+    if not count:
+        elements.line("No video that the question admits has anything to show.", "text")
+        return
+    if not answer.matched:
+        st.info(
+            "Nothing here matches. The nearest moments are shown below.",
+            icon=":material/search_off:",
         )
-        button.form_submit_button("Search", type="primary", width="stretch", on_click=_asked)
-    return text
+    looked = "every clip was compared" if answer.exact else "the likeliest clips were compared"
+    moments = "1 moment" if count == 1 else f"{count} moments"
+    elements.line(f"{moments}, best first; {looked}")
 
 
-def _asked() -> None:
-    text = st.session_state["search-box"]
-    st.session_state["search-last"] = text
-    st.session_state["search-wanted"] = _FIRST
-    st.query_params["q"] = text
-
-
-def _card(library: Library, result: SearchResult, rank: int) -> None:
-    moment = result.moment
-    span = f"{clock(moment.span.start)} - {clock(moment.span.end)}"
-    with st.container(border=True):
-        clicked = elements.tile(result.thumbnail, f":material/play_arrow: {span}", f"m{rank}")
-        left, right = st.columns([3, 2], vertical_alignment="center")
-        with left:
-            elements.caption(result.video.name, f"score {moment.score:.3f}", tooltip=result.video)
-        if right.button("Open", key=f"open-{rank}", width="stretch"):
-            elements.open_video(moment.video_id, moment.span.start)
-    if clicked:
-        _play_moment(library, result)
-
-
-@st.dialog("Moment", width="medium")
-def _play_moment(library: Library, result: SearchResult) -> None:
-    moment = result.moment
-    elements.line(result.video.name, "name", tooltip=result.video)
-    with elements.errors_shown():
-        with st.spinner("Cutting the moment ..."):
-            clip = preview.moment_clip(library, library.video(moment.video_id), moment)
-        elements.play(clip, autoplay=True)
-    elements.line(
-        f"{clock(moment.span.start)} - {clock(moment.span.end)}, best at"
-        f" {clock(moment.peak_seconds)}, score {moment.score:.3f}"
-    )
-    if st.button("Open the video here", key="moment-open", icon=":material/movie:"):
-        elements.open_video(moment.video_id, moment.span.start)
+def _in_rows(count: int, draw: Callable[[int], None]) -> None:
+    for start in range(0, count, _COLUMNS):
+        ranks = range(start, min(start + _COLUMNS, count))
+        for column, rank in zip(st.columns(_COLUMNS), ranks, strict=False):
+            with column:
+                draw(rank)
 
 
 if __name__ == "__main__":

@@ -384,8 +384,8 @@ class SearchResult:
     `false_alarm_rate` is how often a question that has no answer in this library would find one as
     good, in [0, 1]; None where the library is too small to tell. `found_by` says which rankings
     hold it: `"picture"`, `"words"` or both. `cue` is the line of subtitles that counted. `parts`
-    has one moment for each step of a question about order. `duplicates` counts the near-duplicate
-    moments that are folded into this one.
+    has one moment for each step of a question about order. `duplicates` are the near-duplicate
+    moments of other files that are folded into this one.
     """
 
     moment: Moment
@@ -395,7 +395,7 @@ class SearchResult:
     found_by: tuple[str, ...] = ("picture",)
     cue: Cue | None = None
     parts: tuple[Moment, ...] = ()
-    duplicates: int = 0
+    duplicates: tuple[Moment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
