@@ -19,7 +19,7 @@ from search.moments import in_turn
 from search.ranking import Seen, look, rank_clips
 from search.rerank import score_clips
 from search.videos import RankedVideo, rank_videos
-from search.words import SpokenMoment, said_together, spoken_moments
+from search.words import SpokenMoment, find_spoken, said_together, spoken_moments
 from vidsift.errors import DamagedLibraryError, QueryError
 from vidsift.library import Library
 from vidsift.types import Answer, ClipRecord, Cue, Moment, SearchResult, Span, TextQuery
@@ -127,7 +127,7 @@ class SearchEngine:
         """What pictures show, and what is said in the same words."""
         catalog = self.library.catalog
         seen = look(self.library, asked, candidate_count(self.library.settings, wanted))
-        hits = catalog.search_words(asked.words, _MOST_SPOKEN, asked.scope)
+        hits = find_spoken(self.library, asked.words, _MOST_SPOKEN, asked.scope)
         if not hits:  # moments are then cut one by one, as they are needed
             return _Found((Fused(each, ("picture",), 0.0) for each in seen.moments), seen)
         spoken = list(spoken_moments(hits, catalog.clips_of_video))

@@ -22,6 +22,7 @@ FILMS = {
     "lawn": [("green", 6)],
     "sky": [("cyan", 4), ("blue", 4)],
 }
+SAID = {"flag": "Good morning, everybody!", "lawn": "The keeper of the green lighthouse waved."}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,9 @@ def home(tmp_path_factory, make_film) -> Path:
     folder = tmp_path_factory.mktemp("engine")
     for name, shots in FILMS.items():
         make_film(folder / "videos" / f"{name}.mp4", shots)
+    for name, line in SAID.items():
+        subtitles = f"1\n00:00:01,000 --> 00:00:03,000\n{line}\n"
+        (folder / "videos" / f"{name}.en.srt").write_text(subtitles)
     return folder
 
 
@@ -139,6 +143,29 @@ def test_the_same_footage_in_several_files_is_one_result(engine, monkeypatch):
     (first, *others) = engine.ask("red", 9).results
     assert len({each.video_id for each in (first.moment, *first.duplicates)}) == 3
     assert all(each.moment.score < 0.5 for each in others)
+
+
+def test_what_is_said_is_found_beside_what_is_seen(engine):
+    spoken = engine.ask("lighthouse waved", 1)
+    assert (names(spoken), spoken.matched) == (["lawn"], True)
+    (result,) = spoken.results
+    assert "words" in result.found_by
+    assert result.cue.text == "The keeper of the green lighthouse waved."
+    assert result.moment.span.overlap(result.cue.span) > 1
+    both = engine.ask("green lighthouse", 1).results[0]
+    assert (both.video.stem, both.found_by) == ("lawn", ("picture", "words"))
+
+
+def test_words_that_must_be_said_are_said(engine):
+    answer = engine.ask('said:"LIGHTHOUSE waved"')
+    assert (names(answer), answer.matched, answer.exact) == (["lawn"], True, True)
+    assert names(engine.ask('red said:"good morning"')) == ["flag"]
+    red = engine.ask('red said:"good morning"').results[0]
+    assert red.found_by == ("picture", "words")
+    assert red.cue.text == "Good morning, everybody!"
+    nothing = engine.ask('said:"never said"')
+    assert (nothing.results, nothing.matched) == ((), False)
+    assert engine.ask('red said:"good morning" video:rose').results == ()
 
 
 def test_videos_are_ranked_as_a_whole(engine):
