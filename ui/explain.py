@@ -24,10 +24,11 @@ def explain(
     text: Annotated[str, typer.Argument(help="The question")],
     moment: Annotated[
         str | None,
-        typer.Argument(metavar="[VIDEO@SECONDS]", help="The moment; else a result of the question"),
+        typer.Argument(metavar="VIDEO@SECONDS", help="The moment; else a result of the question"),
     ] = None,
     rank: Annotated[
-        int | None, typer.Option("--rank", help="Explain this result of the question  [default: 1]")
+        int | None,
+        typer.Option("--rank", help="Explain this result of the question; else the best"),
     ] = None,
     out_file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE.png", help="Where the picture goes")
