@@ -2,7 +2,11 @@
 
     python -m benchmarks.search [--sizes 10000 100000 1000000] [--queries 200] [--folder DIR]
 
-Builds libraries of synthetic clips (real catalog, real feature files, real index; 3 vectors a
+First every pooler, over the floor of its matrix products alone, in alternation: training-free ones
+score 50,000 clips of 12 frames exactly; all rerank 1,000 clips, from memory and from a library's
+feature files. `--sizes` without numbers ends there.
+
+Then builds libraries of synthetic clips (real catalog, real feature files, real index; 3 vectors a
 clip, 8 frames a clip, 384 dimensions) and asks real questions in words: encoding, candidates,
 rerank over stored features, moments. The floor is encoding the same questions alone, in the same
 run and in alternation. Also prints how much of the exact nearest 10 the index finds among 200.
@@ -16,14 +20,20 @@ if __name__ == "search":  # run by its path, this file hides our package of the 
 import argparse
 import tempfile
 import time
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from indexer.prototypes import prototype_texts
 from search import SearchEngine
+from search.exact import FrameMatrix, is_small
+from search.rerank import score_clips
 from vidsift.library import Library
+from vidsift.models.attention import MaxPool, MeanPool, Pooler, SoftmaxPool, pad_clips
+from vidsift.models.learned_attention import AdditivePool, DotProductPool, MultiHeadPool
 from vidsift.types import (
     Clip,
     ClipVectors,
@@ -38,6 +48,8 @@ from vidsift.types import (
 )
 
 WARM_UP = 200  # other questions, after which files are open and pages of the database at hand
+EXACT_CLIPS, RERANKED_CLIPS, POOLED_FRAMES, DIMENSION = 50_000, 1_000, 12, 384
+ROUNDS = 15
 CLIPS_A_VIDEO, FRAMES_A_CLIP, VECTORS_A_CLIP, SECONDS_A_CLIP = 400, 8, 3, 4.0
 
 
@@ -47,14 +59,93 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / lengths, dtype=np.float32)
 
 
-def synthetic_video(number: int, clips: int, texts: np.ndarray) -> IndexedVideo:
+def beside(floor: Callable[[], object], measured: dict[str, Callable[[], object]]) -> None:
+    """Median of each over the floor's, round by round in alternation."""
+    times: dict[str, list[float]] = {"matrix products alone": [], **{name: [] for name in measured}}
+    every = {"matrix products alone": floor, **measured}
+    for _ in range(ROUNDS + 1):
+        for name, call in every.items():
+            began = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - began)
+    least = np.median(times["matrix products alone"][1:])  # the first round warms up
+    for name, values in times.items():
+        p50 = np.median(values[1:])
+        print(f"  {name:<34} {p50 * 1000:6.1f} ms   {p50 / least:5.2f} of the floor", flush=True)
+
+
+def exact() -> None:
+    """Training-free poolers over every clip of a library, one question at a time."""
+    random = np.random.default_rng(0)
+    count = EXACT_CLIPS * POOLED_FRAMES
+    rows = random.standard_normal((count, DIMENSION), dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    lengths = np.full(EXACT_CLIPS, POOLED_FRAMES)
+    ids = np.arange(1, EXACT_CLIPS + 1)
+    matrix = FrameMatrix(rows, np.cumsum(lengths) - lengths, lengths, ids, ids // CLIPS_A_VIDEO)
+    query = unit(random.standard_normal((1, DIMENSION), dtype=np.float32))
+    poolers: dict[str, Pooler] = {
+        "softmax": SoftmaxPool(),
+        "mean": MeanPool(),
+        "max": MaxPool(),
+    }
+    print(f"exact, {EXACT_CLIPS:,} clips of {POOLED_FRAMES} frames, {DIMENSION} dimensions")
+    measured: dict[str, Callable[[], object]] = {
+        name: partial(matrix.scores, query, pooler) for name, pooler in poolers.items()
+    }
+    measured["softmax, normalised (Gram form)"] = partial(
+        matrix.scores, query, SoftmaxPool(), normalised=True
+    )
+    beside(lambda: rows @ query[0], measured)
+
+
+def rerank() -> None:
+    """Every pooler over a thousand candidates, from memory and from a library."""
+    texts = unit(np.random.default_rng(0).standard_normal((973, DIMENSION)))
+    video = synthetic_video(0, RERANKED_CLIPS, texts, POOLED_FRAMES)
+    stored = np.asarray(video.features.features, dtype=np.float32)
+    frames, mask = pad_clips(np.split(stored, RERANKED_CLIPS))  # (c, n, d)
+    query = texts[:1]
+    weights = np.full((RERANKED_CLIPS, 1, POOLED_FRAMES), 1 / POOLED_FRAMES, np.float32)
+    d = texts.shape[1]
+    poolers: dict[str, Pooler] = {
+        "softmax": SoftmaxPool(),
+        "mean": MeanPool(),
+        "max": MaxPool(),
+        "additive": AdditivePool.random(d),
+        "dot-product": DotProductPool.random(d),
+        "multi-head, 1 head": MultiHeadPool.identity(d),
+        "multi-head, 4 heads": MultiHeadPool.identity(d, heads=4),
+    }
+
+    def products() -> None:
+        np.matmul(frames, query.T)  # similarities
+        np.matmul(weights, frames)  # pooled vectors
+
+    print(f"rerank, {RERANKED_CLIPS:,} clips of {POOLED_FRAMES} frames, {d} dimensions")
+    with tempfile.TemporaryDirectory() as scratch, Library.open(scratch, create=True) as library:
+        name = library.features.write("0.npy", video.features.features)
+        number = library.catalog.commit_video(video, "0.npy", name)
+        records = library.catalog.clips_of_video(number)
+        measured: dict[str, Callable[[], object]] = {}
+        for name, pooler in poolers.items():
+            measured[name] = partial(pooler, query, frames, mask)
+            measured[f"{name}, from files"] = partial(
+                score_clips, query, records, library.features, pooler
+            )
+        beside(products, measured)
+
+
+def synthetic_video(
+    number: int, clips: int, texts: np.ndarray, num_frames: int = FRAMES_A_CLIP
+) -> IndexedVideo:
     """A video whose clips lie about random mixtures of text directions, as ConSE's frames do."""
     random = np.random.default_rng(number)
     weights = random.dirichlet(np.full(len(texts), 0.01), clips).astype(np.float32)  # (c, t)
     centres = unit(weights @ texts)  # (c, d)
-    noise = random.standard_normal((clips, FRAMES_A_CLIP, texts.shape[1]), dtype=np.float32)
+    noise = random.standard_normal((clips, num_frames, texts.shape[1]), dtype=np.float32)
     frames = unit(centres[:, None] + 0.02 * noise)  # (c, n, d)
-    pts = np.arange(clips * FRAMES_A_CLIP) * (SECONDS_A_CLIP / FRAMES_A_CLIP)
+    pts = np.arange(clips * num_frames) * (SECONDS_A_CLIP / num_frames)
     spans = [Span(i * SECONDS_A_CLIP, (i + 1) * SECONDS_A_CLIP) for i in range(clips)]
     path = Path(f"/synthetic/{number:06d}.mp4")
     return IndexedVideo(
@@ -75,9 +166,7 @@ def synthetic_video(number: int, clips: int, texts: np.ndarray) -> IndexedVideo:
         fingerprint=Fingerprint(1, 1, f"{number:064x}"),
         duration_seconds=spans[-1].end,
         shots=tuple(Shot(span) for span in spans),
-        clips=tuple(
-            Clip(span, i, i * FRAMES_A_CLIP, FRAMES_A_CLIP) for i, span in enumerate(spans)
-        ),
+        clips=tuple(Clip(span, i, i * num_frames, num_frames) for i, span in enumerate(spans)),
         features=FrameFeatures(frames.reshape(-1, texts.shape[1]).astype(np.float16), pts),
         vectors=tuple(ClipVectors(frames[i, :VECTORS_A_CLIP]) for i in range(clips)),
         thumbnails=(b"",) * clips,
@@ -108,6 +197,8 @@ def grow(library: Library, size: int, texts: np.ndarray) -> None:
 def latency(library: Library, questions: list[str]) -> None:
     """p50 and p95 of a search and of its floor, question by question in alternation."""
     engine = SearchEngine(library)
+    way = "scored exactly" if is_small(library) else "through the index"
+    print(f"  {library.catalog.num_clips()[0]:,} clips, {way}")
     floors, searches = [], []
     for warm in questions[:WARM_UP]:
         engine.search(warm)
@@ -143,10 +234,14 @@ def recall(library: Library, questions: list[str]) -> None:
 def main() -> None:
     """Grow one library through the sizes and measure at each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
+    exact()
+    rerank()
+    if not arguments.sizes:
+        return
     questions = list(prototype_texts())[:: max(1, 973 // (arguments.queries + WARM_UP))]
     with (
         tempfile.TemporaryDirectory() as scratch,

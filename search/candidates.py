@@ -22,7 +22,13 @@ from vidsift.models.attention import Pooler, SoftmaxPool
 from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
-__all__ = ["Candidates", "candidate_count", "find_candidates", "nearest_clips"]
+__all__ = [
+    "Candidates",
+    "candidate_count",
+    "find_candidates",
+    "frames_sample",
+    "nearest_clips",
+]
 
 _SAMPLE = 2000  # vectors of a large library that tell what is usual
 _STEP = 100  # candidates come in hundreds
@@ -77,7 +83,7 @@ def find_candidates(
     matrix, chosen = _small(library, scope)
     if matrix is None:
         records = nearest_clips(vectors, library, scope, most)
-        sample = _sample_of(library)
+        sample = frames_sample(library)
         if not len(sample):
             return Candidates(records, exact=False)
         usual = vectors @ sample.T  # (m, n)
@@ -168,8 +174,15 @@ _samples: WeakKeyDictionary[Library, tuple[Generation, Float32[np.ndarray, "n d"
 _samples = WeakKeyDictionary()
 
 
-def _sample_of(library: Library) -> Float32[np.ndarray, "n d"]:
-    """Vectors from all over the library, as the catalog is now."""
+def frames_sample(library: Library) -> Float32[np.ndarray, "n d"]:
+    """About 2,000 frames from all over the library, of a large one vectors, as it is now.
+
+    Raises:
+        LibraryError: the catalog cannot be read.
+    """
+    if is_small(library):
+        rows = frame_matrix(library).rows
+        return rows[:: max(1, len(rows) // _SAMPLE)]
     with _lock:
         now = library.catalog.generation()
         kept = _samples.get(library)

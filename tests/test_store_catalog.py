@@ -335,6 +335,9 @@ def test_a_sample_of_vectors(catalog: Catalog) -> None:
     assert len(some) == 10
     assert all((stored == vector).all(1).any() for vector in some)
     assert (some[-1] == stored[20:]).all(1).any()  # from all over the library
+    for _ in range(30):  # ids are not used again: few of them are left
+        _commit(catalog, "a.mp4", "b.mp4", num_clips=10)
+    assert len(catalog.sample_vectors(10)) >= 5
 
 
 def test_summaries_of_one_question_and_budget_replace_each_other(catalog: Catalog) -> None:

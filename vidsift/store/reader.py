@@ -289,16 +289,22 @@ class CatalogReader(WordsReader):
             after_id = int(ids[-1])
 
     def sample_vectors(self, most: int) -> Float32[np.ndarray, "n d"]:
-        """About `most` vectors that can be searched, evenly from oldest to newest; maybe none."""
+        """About `most` vectors that can be searched, evenly from oldest to newest."""
         with reading(self._engine) as connection:
             newest = connection.execute(sa.select(sa.func.max(clip_vectors.c.id))).scalar() or 0
-            ids = range(1, newest + 1, max(1, newest // most))
-            found = [
+        found = self._vectors(range(1, newest + 1, max(1, newest // most)))
+        if len(found) < most / 2:  # little is left of what was indexed: choose from what is
+            ids = self.vector_ids()
+            found = self._vectors(ids[:: max(1, len(ids) // most)])
+        return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
+
+    def _vectors(self, ids: Iterable[SupportsIndex]) -> list[bytes]:
+        with reading(self._engine) as connection:
+            return [
                 vector
                 for chunk in chunks(ids)
                 for vector in connection.execute(_VECTORS_BY_ID, {"ids": chunk}).scalars()
             ]
-        return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
 
     def summaries(self, video_id: int) -> list[Summary]:
         """A video's summaries in the order in which they were first made."""
