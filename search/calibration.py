@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from search.engine import SearchEngine
-from search.evaluate import asking
-from search.labelled import Labelled
+from search.evaluate import each_asked, videos_of
+from search.labelled import Labelled, LabelledQuery, ask_literally
 from search.metrics import bootstrap_interval, percent, wilson_interval
 from vidsift.errors import AnnotationError
-from vidsift.types import SearchResult
+from vidsift.types import Answer, SearchResult
 
 __all__ = ["SETTINGS", "Calibration", "Reliability", "Setting", "evaluate_calibration"]
 
@@ -118,15 +118,21 @@ def evaluate_calibration(
     most_right = max(len(query.right) for query in labelled.queries)
     outcomes = []
     k = _RESULTS + per_video * most_right
-    for query, answer in asking(engine, labelled.queries, k, skipped, on_progress):
-        others = [each for each in answer.results if each.moment.video_id not in query.right]
+
+    def ask(query: LabelledQuery) -> Answer:
+        return engine.ask(ask_literally(query.text), k)
+
+    for query, answer in each_asked(labelled.queries, ask, skipped, on_progress):
+        # A near-duplicate of the answer is no other video.
+        others = [each for each in answer.results if query.right.isdisjoint(videos_of(each))]
         if others:
             shown = answer.results[:_RESULTS]
+            right = [not query.right.isdisjoint(videos_of(each)) for each in shown]
             outcomes.append(
                 _Outcome(
                     absent=float(_rates(others[:_RESULTS]).min()),
                     rates=_rates(shown),
-                    right=np.array([float(r.moment.video_id in query.right) for r in shown]),
+                    right=np.array(right, dtype=np.float64),
                 )
             )
     if not outcomes or all(np.isinf(one.rates).all() for one in outcomes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -21,11 +21,12 @@ from search.metrics import (
 )
 from search.moment_metrics import MOST_WINDOWS, THRESHOLDS, average_precisions, best_tiou
 from vidsift.errors import AnnotationError, QueryError
-from vidsift.types import Answer, Span
+from vidsift.types import Answer, SearchResult, Span
 
-__all__ = ["Evaluation", "asking", "evaluate_moments", "evaluate_retrieval"]
+__all__ = ["Evaluation", "each_asked", "evaluate_moments", "evaluate_retrieval", "videos_of"]
 
 Progress = Callable[[float], None]
+_Answered = TypeVar("_Answered")
 
 _MOMENT_TIOUS = (0.3, 0.5, 0.7)
 _RANDOM_DRAWS = 20
@@ -54,12 +55,15 @@ def evaluate_retrieval(
     engine: SearchEngine,
     labelled: Labelled,
     *,
+    whole_videos: bool = False,
     seed: int = 0,
     on_progress: Progress = lambda share: None,
 ) -> Evaluation:
-    """Text to video: the ranking of videos is the order in which an answer first names them.
+    """Text to video.
 
-    A right video that an answer does not name, of at most 1,000 moments, stands last.
+    The ranking of videos is the order in which an answer of at most 1,000 moments first names them,
+    those of near-duplicates right behind the moment that they are folded into; or, with
+    `whole_videos`, the ranking of whole videos. A right video that is not named stands last.
 
     Raises:
         AnnotationError: no question can be asked.
@@ -68,14 +72,22 @@ def evaluate_retrieval(
     library = engine.library
     videos = len(library.catalog.videos("searchable"))
     results = min(videos * library.settings.moments_per_video, _MOST_RESULTS)
+
+    def ranking(query: LabelledQuery) -> list[int]:
+        text = ask_literally(query.text)
+        if whole_videos:
+            return [video.video_id for video in engine.rank_videos(text, videos)]
+        named = (video for each in engine.ask(text, results).results for video in videos_of(each))
+        return list(dict.fromkeys(named))
+
     skipped = list(labelled.skipped)
-    judged = []
-    for query, answer in asking(engine, labelled.queries, results, skipped, on_progress):
-        ranking = list(dict.fromkeys(result.moment.video_id for result in answer.results))
-        judged.append(judge(ranking, query.right, videos))
+    judged = [
+        judge(ranked, query.right, videos)
+        for query, ranked in each_asked(labelled.queries, ranking, skipped, on_progress)
+    ]
     _require(judged, skipped)
     return Evaluation(
-        kind="retrieval",
+        kind="retrieval of whole videos" if whole_videos else "retrieval",
         n=len(judged),
         videos=videos,
         figures=retrieval_scores(judged),
@@ -120,7 +132,11 @@ def evaluate_moments(
     skipped = list(labelled.skipped)
     found, guessed, whole = [], [], []
     asked = [query for query, _ in pairs]
-    for query, answer in asking(engine, asked, MOST_WINDOWS, skipped, on_progress, inside=True):
+
+    def ask(query: LabelledQuery) -> Answer:
+        return engine.ask(ask_literally(query.text, query.right), MOST_WINDOWS, flat=True)
+
+    for query, answer in each_asked(asked, ask, skipped, on_progress):
         (video,) = query.right
         windows = truth[id(query)]
         found.append(_measures(_windows([r.moment.span for r in answer.results]), windows))
@@ -147,26 +163,29 @@ def evaluate_moments(
     )
 
 
-def asking(
-    engine: SearchEngine,
+def each_asked(
     queries: Sequence[LabelledQuery],
-    k: int,
+    ask: Callable[[LabelledQuery], _Answered],
     skipped: list[str],
     on_progress: Progress,
-    *,
-    inside: bool = False,
-) -> Iterable[tuple[LabelledQuery, Answer]]:
-    """Ask every question for `k` moments; `inside`: of its right videos only.
+) -> Iterator[tuple[LabelledQuery, _Answered]]:
+    """Every question with what `ask` says to it.
 
-    A question that cannot be asked, for it is too long, is added to `skipped`.
+    One that cannot be asked, for it is too long, is added to `skipped`.
     """
     for number, query in enumerate(queries):
-        text = ask_literally(query.text, sorted(query.right) if inside else ())
         try:
-            yield query, engine.ask(text, k, flat=inside)
+            answered = ask(query)
         except QueryError as error:
             skipped.append(f"{query.text[:60]!r}: {error}")
+        else:
+            yield query, answered
         on_progress((number + 1) / len(queries))
+
+
+def videos_of(result: SearchResult) -> list[int]:
+    """The video of a result, and those of its near-duplicates."""
+    return [moment.video_id for moment in (result.moment, *result.duplicates)]
 
 
 _MEASURES = (*(f"R1@{t}" for t in _MOMENT_TIOUS), "mIoU", "mAP", "mAP@0.5", "mAP@0.75")
@@ -206,9 +225,6 @@ def _named(means: Float64[np.ndarray, "m"]) -> dict[str, float]:
     return {name: percent(float(mean)) for name, mean in zip(_MEASURES, means, strict=True)}
 
 
-_Row = TypeVar("_Row")
-
-
-def _require(judged: Sequence[_Row], skipped: Sequence[str]) -> None:
+def _require(judged: Sequence[object], skipped: Sequence[str]) -> None:
     if not judged:
         raise AnnotationError(f"no question can be asked: {skipped[0]}")

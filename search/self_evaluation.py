@@ -192,7 +192,8 @@ class _Truths:
 
     def _judge(self, truth: _Truth, answer: Answer) -> _Judged:
         results = answer.results[: CUTOFFS[-1]]
-        right = [_is_right(_of(result), truth) for result in results]
+        right = [any(_is_right(moment, truth) for moment in _of(each)) for each in results]
+        ious = [max(_tiou(moment, truth) for moment in _of(each)) for each in results]
         place = right.index(True) if True in right else len(right)
         num_right = sum(
             _is_right((video, clip.clip.span), truth)
@@ -202,16 +203,20 @@ class _Truths:
         return _Judged(
             hits=tuple(float(any(right[:k])) for k in CUTOFFS),
             chance=tuple(_chance(num_right, self.num_clips, k) for k in CUTOFFS),
-            first_iou=_tiou(_of(results[0]), truth) if results else 0.0,
-            found_iou=_tiou(_of(results[place]), truth) if place < len(results) else None,
+            first_iou=ious[0] if ious else 0.0,
+            found_iou=ious[place] if place < len(ious) else None,
         )
 
 
-def _of(result: SearchResult) -> tuple[int, Span]:
-    return result.moment.video_id, result.moment.span
+_Place = tuple[int, Span]  # a video and a span of it
 
 
-def _is_right(found: tuple[int, Span], truth: _Truth) -> bool:
+def _of(result: SearchResult) -> list[_Place]:
+    """Where a result lies, and its near-duplicates in other files."""
+    return [(each.video_id, each.span) for each in (result.moment, *result.duplicates)]
+
+
+def _is_right(found: _Place, truth: _Truth) -> bool:
     video, span = found
     return any(
         span.overlap(true) >= _SAME_MOMENT * min(span.duration, true.duration)
@@ -219,7 +224,7 @@ def _is_right(found: tuple[int, Span], truth: _Truth) -> bool:
     )
 
 
-def _tiou(found: tuple[int, Span], truth: _Truth) -> float:
+def _tiou(found: _Place, truth: _Truth) -> float:
     return max((found[1].tiou(true) for true in truth.get(found[0], ())), default=0.0)
 
 

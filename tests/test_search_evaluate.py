@@ -141,6 +141,30 @@ def test_every_colour_finds_its_video(library: Library) -> None:
     json.dumps(asdict(found), allow_nan=False)
 
 
+def test_whole_videos_are_ranked_too(library: Library) -> None:
+    captions = [Caption("red", "red"), Caption("green", "green"), Caption("two", "yellow")]
+    labelled = match_captions(library, _captions(*captions))
+    found = evaluate_retrieval(SearchEngine(library), labelled, whole_videos=True)
+    assert found.kind == "retrieval of whole videos"
+    assert found.figures["R@1"] == 100.0
+
+
+def test_a_video_that_is_folded_into_another_is_found(
+    library: Library, films: Path, make_film
+) -> None:
+    make_film(films / "small red.mp4", [("red", 3.0)], size="64x48")
+    index_videos(library, [films])
+    answer = SearchEngine(library).ask("red", 1)
+    assert len(answer.results[0].duplicates) == 1
+    captions = _captions(Caption("red", "red"), Caption("small red", "red"))
+    found = evaluate_retrieval(SearchEngine(library), match_captions(library, captions))
+    assert found.figures["mAP"] == 100.0
+    hidden = _captions(Caption("red", "red"), Caption("green", "green"))
+    outcome = evaluate_calibration(SearchEngine(library), match_captions(library, hidden))
+    # The same film in another size is no false match where the film is absent.
+    assert outcome.settings[-1].false_matches == 0.0
+
+
 def test_wrong_captions_cost_what_they_should(library: Library) -> None:
     captions = [Caption("red", "red"), Caption("green", "red green"), Caption("cyan", "yellow")]
     found = evaluate_retrieval(SearchEngine(library), match_captions(library, _captions(*captions)))

@@ -46,6 +46,9 @@ def retrieval(
     context: typer.Context,
     captions: CaptionsOption,
     captions_format: FormatOption = "auto",
+    videos: Annotated[
+        bool, typer.Option("--videos", help="Judge the ranking of whole videos, not of moments")
+    ] = False,
     seed: SeedOption = 0,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
@@ -55,7 +58,9 @@ def retrieval(
     from search.evaluate import evaluate_retrieval
 
     with _asking(context, library, encoder, captions, captions_format) as (engine, labelled, show):
-        found = evaluate_retrieval(engine, labelled, seed=seed, on_progress=show)
+        found = evaluate_retrieval(
+            engine, labelled, whole_videos=videos, seed=seed, on_progress=show
+        )
     _show(found, as_json)
 
 
