@@ -144,6 +144,8 @@ def _plot(explanation: Explanation, term: TermExplanation) -> Image.Image:
     best = int(np.argmax(np.where(term.weights > 0, term.similarities, -np.inf)))
     _dot(draw, points[best], 5 * _FINE)
     for part in term.without[:1]:  # the stretch that is missed most, as a bracket above
+        if part.score is not None and f"{part.score:.2f}" == f"{term.score:.2f}":
+            break  # no stretch alone carries it
         line = top - 6 * _FINE
         edges = (x(part.span.start), line, x(part.span.end), line)
         draw.line(edges, _LOST, 2 * _FINE)
