@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidsift.models.attention import POOLERS, MeanPool, Pooler, SoftmaxPool, pad_clips
+from vidsift.models.attention import POOLERS, MaxPool, MeanPool, Pooler, SoftmaxPool, pad_clips
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -150,6 +150,17 @@ def test_temperature_goes_from_the_best_frame_to_the_mean():
         SoftmaxPool(1e6)(queries, frames, mask), MeanPool()(queries, frames, mask), strict=True
     ):
         np.testing.assert_allclose(flat, mean, atol=1e-5)
+
+
+def test_max_pool_takes_the_best_frame_and_shares_among_frames_that_tie_but_for_rounding():
+    queries = np.array([[1.0, 0.0]], np.float32)
+    frames = np.array([[[0.6, 0.8], [0.6 + 1e-7, -0.8], [0.5, 0.5]]], np.float32)
+    assert frames[0, 0, 0] != frames[0, 1, 0]
+    vectors, weights = MaxPool()(queries, frames, np.ones((1, 3), bool))
+    assert weights.tolist() == [[[0.5, 0.5, 0.0]]]
+    np.testing.assert_allclose(vectors, [[[0.6, 0.0]]], atol=1e-6)
+    vectors, weights = MaxPool()(queries, frames, np.array([[False, False, True]]))
+    assert weights.tolist() == [[[0.0, 0.0, 1.0]]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])

@@ -15,6 +15,12 @@ from vidsift.models.training_pairs import Pairs, Recipe, ranks
 SMALL = Recipe(epochs=3, batch_size=16, learning_rate=1e-3, device="cpu")
 
 
+def hopeless(clips: int) -> Pairs:
+    """Questions about other clips than their own."""
+    pairs = synthetic_pairs(clips, 1)
+    return dataclasses.replace(pairs, queries=pairs.queries[::-1].copy())
+
+
 def same(one, other) -> bool:
     return one.tensors.keys() == other.tensors.keys() and all(
         np.array_equal(one.tensors[name], other.tensors[name]) for name in one.tensors
@@ -109,6 +115,28 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path):
     assert not state.exists()
 
 
+def test_a_run_that_goes_on_still_counts_the_epochs_without_gain(tmp_path):
+    train, validation = hopeless(64), synthetic_pairs(64, 2)
+    recipe = dataclasses.replace(SMALL, epochs=50, patience=3, learning_rate=0.01)
+    whole = list(fit(train, validation, recipe))
+    cut = fit(train, validation, recipe, state=tmp_path / "state")
+    for _ in range(len(whole) - 1):  # the last of these is not acknowledged
+        next(cut)
+    cut.close()
+    rest = list(fit(train, validation, recipe, state=tmp_path / "state", resume=True))
+    assert [epoch.number for epoch in rest] == [epoch.number for epoch in whole[-2:]]
+
+
+@pytest.mark.parametrize("alike", ["videos", "queries"])
+def test_what_is_no_negative_is_told_from_nothing(alike):
+    """Pairs of one video, or of one text, alone: there is nothing to learn from."""
+    train = synthetic_pairs(20, 1)
+    one = np.zeros_like(train.videos) if alike == "videos" else train.queries[:1].repeat(20, 0)
+    train = dataclasses.replace(train, **{alike: one})
+    epochs = list(fit(train, synthetic_pairs(20, 2), SMALL))
+    assert [epoch.loss for epoch in epochs[1:]] == [0.0, 0.0, 0.0]
+
+
 def test_what_cannot_be_resumed_is_refused(tmp_path):
     train, validation = synthetic_pairs(40, 1), synthetic_pairs(20, 2)
     state = tmp_path / "pooler.state"
@@ -132,8 +160,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
 
 def test_training_stops_when_validation_no_longer_gains():
     """Random labels: nothing can be learned, so the second epoch in a row without gain ends it."""
-    train = synthetic_pairs(64, 1)
-    train = dataclasses.replace(train, queries=train.queries[::-1].copy())
+    train = hopeless(64)
     recipe = dataclasses.replace(SMALL, epochs=50, patience=2, learning_rate=0.01)
     epochs = list(fit(train, synthetic_pairs(64, 2), recipe))
     assert len(epochs) < 30
