@@ -41,38 +41,38 @@ class Photos:
     texts: Array  # (p, 5, d)
 
 
-def load_photos(data: Path, encoder: Encoder, seed: int) -> Photos:
-    """The COCO photographs, put together in pairs at random."""
+def load_photos(data: Path, encoder: Encoder, pairings: int) -> list[Photos]:
+    """The COCO photographs, put together in pairs at random, so many times."""
     entries = [e for e in json.loads((data / "photos.json").read_text()) if "coco" in e["file"]]
     pictures = [Image.open(data / "photos" / e["file"]).convert("RGB") for e in entries]
+    halves = [ImageOps.fit(picture, (320, 160)) for picture in pictures]
+    captions = [entry["captions"][:5] for entry in entries]
 
     def encode(shown: list[Image.Image]) -> Array:
         return encoder.encode_frames(np.stack([np.asarray(each) for each in shown]))
 
     def together(a: int, b: int) -> Image.Image:
         whole = Image.new("RGB", (320, 320))
-        for place, one in ((0, a), (160, b)):
-            whole.paste(ImageOps.fit(pictures[one], (320, 160)), (0, place))
+        whole.paste(halves[a], (0, 0))
+        whole.paste(halves[b], (0, 160))
         return whole
 
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(entries)).tolist()
-    pairs = list(zip(order[::2], order[1::2], strict=False))
-    others = []
-    for own in pairs:
-        for one in own:
-            rest = [each for each in order if each not in own]
-            others.append(together(one, int(random.choice(rest))))
-    captions = [entry["captions"][:5] for entry in entries]
+    single = encode([ImageOps.fit(picture, (320, 320)) for picture in pictures])
     texts = encoder.encode_texts(list(itertools.chain.from_iterable(captions)))
-    return Photos(
-        captions,
-        encode([ImageOps.fit(picture, (320, 320)) for picture in pictures]),
-        pairs,
-        encode([together(*pair) for pair in pairs]),
-        encode(others),
-        texts.reshape(len(entries), 5, -1),
-    )
+    texts = texts.reshape(len(entries), 5, -1)
+    random = np.random.default_rng(0)
+    made = []
+    for _ in range(pairings):
+        order = random.permutation(len(entries)).tolist()
+        pairs = list(zip(order[::2], order[1::2], strict=False))
+        both = encode([together(*pair) for pair in pairs])
+        others = [
+            together(one, int(random.choice([each for each in order if each not in own])))
+            for own in pairs
+            for one in own
+        ]
+        made.append(Photos(captions, single, pairs, both, encode(others), texts))
+    return made
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,7 @@ def main() -> None:
     ):
         index_videos(library, [arguments.data / "videos"])
         encoder = library.encoder
-        pairings = [load_photos(arguments.data, encoder, seed) for seed in range(PAIRINGS)]
+        pairings = load_photos(arguments.data, encoder, PAIRINGS)
         videos = load_videos(library, entries)
         measure_photos([case for photos in pairings for case in cases_of(photos, encoder)])
         measure_terms_of_videos(videos)
