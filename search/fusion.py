@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from search.words import RANK_CONSTANT, SpokenMoment
 from vidsift.models.attention import SoftmaxPool
-from vidsift.types import Cue, Moment
+from vidsift.types import Cue, Moment, Span
 
 __all__ = ["CrossModal", "Fused", "Scale", "attend", "fuse"]
 
@@ -53,9 +53,13 @@ def fuse(visual: Sequence[Moment], spoken: Sequence[SpokenMoment]) -> list[Fused
     [(2, ('picture', 'words')), (1, ('picture',))]
     """
     alone = dict(enumerate(spoken))  # by rank, those that no visual moment holds
+    said_in: dict[int, list[int]] = {}
+    for place, heard in enumerate(spoken):
+        said_in.setdefault(heard.moment.video_id, []).append(place)
     fused = []
     for rank, moment in enumerate(visual, 1):
-        same = [place for place, other in enumerate(spoken) if _same(moment, other.moment)]
+        near = said_in.get(moment.video_id, ())
+        same = [place for place in near if _same(moment.span, spoken[place].moment.span)]
         for place in same:
             alone.pop(place, None)
         score = 1 / (RANK_CONSTANT + rank)
@@ -72,10 +76,8 @@ def fuse(visual: Sequence[Moment], spoken: Sequence[SpokenMoment]) -> list[Fused
     return sorted(fused, key=lambda each: (-each.rank_score, each.cue is None))
 
 
-def _same(a: Moment, b: Moment) -> bool:
-    shared = a.span.overlap(b.span)
-    shorter = min(a.span.duration, b.span.duration)
-    return a.video_id == b.video_id and shared >= _SAME_MOMENT * shorter
+def _same(a: Span, b: Span) -> bool:
+    return a.overlap(b) >= _SAME_MOMENT * min(a.duration, b.duration)
 
 
 @dataclass(frozen=True, slots=True)

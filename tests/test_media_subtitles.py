@@ -452,6 +452,7 @@ LATE = ["-itsoffset", "1.5", *COLOUR, "-f", "lavfi", "-i", "sine=d=7"]
         ("late.mp4", ["-c:s", "mov_text"]),
         ("late.mkv", ["-c:s", "srt"]),
         ("later.mkv", ["-c:s", "ass", "-output_ts_offset", "10"]),
+        ("late.mov", ["-c:s", "mov_text"]),
         ("later.mp4", ["-c:s", "mov_text", "-output_ts_offset", "10"]),
     ],
 )

@@ -88,6 +88,7 @@ def test_phrases_said_together() -> None:
     found = said_together([first, second])
     assert [[record.cue.text for record in each.cues] for each in found] == [["a", "b"], ["a", "c"]]
     assert found[0].span == Span(0.0, 13.0)
+    assert said_together([first, [hit(1, 12.1, 13.0)]]) == []
     assert said_together([first]) == first
     assert said_together([]) == said_together([first, []]) == []
 
@@ -187,6 +188,9 @@ def test_nearest_in_meaning_follow_the_library(
     assert other.score < 0.1
     assert nearest.nearest(red, 5, at_least=0.5) == [best]
     assert nearest.nearest(red, 1) == [best]
+    sidecar.write_text("1\n00:00:01,000 --> 00:00:02,000\nred once more\n")
+    index_videos(colour_library, [films])
+    assert _said(nearest.nearest(red, 5)) == ["red once more"]
     sidecar.unlink()
     index_videos(colour_library, [films])
     assert nearest.nearest(red, 5) == []

@@ -28,6 +28,8 @@ _LANGUAGE = re.compile(
     r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*|auto|cc|default|forced|full|hi|orig|sdh", re.IGNORECASE
 )
 _DRAWN = frozenset(["dvb_subtitle", "dvd_subtitle", "hdmv_pgs_subtitle", "xsub"])
+# Tracks are written so much later: no format of text has times before 0, as containers may.
+_AHEAD_SECONDS = 3600.0
 # Raised when subtitles are read in another way, so that all are read again.
 _READING = "1"
 
@@ -127,7 +129,9 @@ def read_subtitles(
     seen: dict[str, list[Cue]] = {}
     for track, name, data in _sources(probe, sidecars, notes, time_limit):
         inside = name != track
-        shift = -probe.delay_seconds - (probe.start_seconds if inside else 0.0)
+        shift = -probe.delay_seconds
+        if inside:
+            shift -= probe.start_seconds + _AHEAD_SECONDS
         parsed = parse_cues(data, Path(name).suffix.lower())
         placed, problems = place_cues(parsed, shift=shift, duration=duration_seconds, track=track)
         label = track if inside else f"{probe.path.stem}.{track}"
@@ -192,8 +196,7 @@ def _embedded(
                     source[f"s:{number}"],
                     file_url(files[number]),
                     **{"format": kind, "c:s": kind, "fs": _MOST_BYTES},
-                    # Else the first negative time would move all others.
-                    avoid_negative_ts="disabled",
+                    output_ts_offset=_AHEAD_SECONDS,
                 )
             )
         limit = resolve_time_limit(time_limit, probe.duration_seconds)

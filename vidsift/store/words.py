@@ -220,12 +220,11 @@ def _matching(
 def _around(
     connection: Connection, term: _Term, near: int, of_videos: Iterable[SupportsIndex] | None
 ) -> list[Any]:
-    """The cues that hold the term and those of the same track within `near` places, in order."""
+    """The cues that hold the term and those within `near` places of them, in order."""
     found = _found(connection, [term])
     middle = cues.alias("middle")
     neighbour = sa.and_(
         cues.c.video_id == middle.c.video_id,
-        cues.c.track == middle.c.track,
         cues.c.ordinal.between(middle.c.ordinal - near, middle.c.ordinal + near),
     )
     rows: dict[int, Any] = {}
