@@ -1,7 +1,7 @@
 """The null distribution: what the best clip is worth under questions that have no answer.
 
 A bank of unrelated questions (see `search.bank`) is put to a library as a real question is, and the
-best that each finds makes the null distribution. With t the real question's value,
+best value that each finds makes the null distribution. With t the real question's value,
 
     false alarm rate = share of the bank's questions whose best value is at least t,
 
@@ -9,18 +9,21 @@ taken at the upper end of its 95 % confidence interval (Wilson 1927, one-sided),
 sample. No labels and no assumption on the shape of the distribution are needed, and the size of the
 library is accounted for: the more clips, the higher the best of them under any question.
 
-**The value** of clip c under question q is its score, corrected by the clip's hubness:
+**The value** of clip c under question q is its score less what either of them scores anyhow:
 
-    t(q, c) = s(q, c) - 0.75 h(c),    h(c) = mean of the highest tenth of s(b, c) over the bank b
+    t(q, c) = s(q, c) - 0.75 h(c) - 0.5 r(q, c)
 
-Hubs are clips that lie near to any question. The correction is that of cross-domain similarity
-local scaling (CSLS; Conneau et al. 2018), on the side of the clip alone: with the question's own
-neighbourhood taken away too, a question which much of the library answers would match nothing.
-A bank question's own score is left out of the h that corrects it.
+- `h(c)`, hubness: the mean of the highest tenth of c's scores under the bank. Hubs lie near to any
+  question. A bank question's own score is left out of the h that corrects it.
+- `r(q, c)`, rivals: the mean of the 10 highest scores under q of clips that show something else
+  than c: whose mean frames, the library's mean taken away, have a cosine below 0.5 with c's.
+
+This is cross-domain similarity local scaling (CSLS; Conneau et al. 2018) with one difference: clips
+that show the same are no rivals, so that a question which much of a library answers still matches.
 
 Questions of the bank that the library does answer only make the rates higher than they are.
 
-Axes: m terms of a question, c clips, b texts of the bank.
+Axes: m terms of a question, c clips, b texts of the bank, r clips that are shown, d dimensions.
 """
 
 from __future__ import annotations
@@ -30,10 +33,27 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-__all__ = ["HUB_WEIGHT", "Null", "hubness"]
+__all__ = [
+    "BEST",
+    "HUB_WEIGHT",
+    "RIVALS_WEIGHT",
+    "SHOWN",
+    "Null",
+    "best_places",
+    "directions_from",
+    "hubness",
+    "peak",
+    "rivals",
+    "value",
+]
 
 HUB_WEIGHT = np.float32(0.75)
-_HUB_SHARE = 0.1  # of the bank's scores at a clip, the highest, make its hubness
+RIVALS_WEIGHT = np.float32(0.5)
+BEST = 100  # clips under a question among which its rivals are
+SHOWN = 30  # best of these, among which its best value is
+_HUB_SHARE = 0.1
+_RIVALS = 10
+_SAME_CONTENT = 0.5
 _ONE_SIDED_95 = 1.645  # standard deviations
 
 
@@ -41,35 +61,68 @@ _ONE_SIDED_95 = 1.645  # standard deviations
 class Null:
     """What unrelated questions find in one set of clips.
 
-    `peaks` (b,) are their best values, increasing. `hubness` (c,) is known beforehand for the clips
-    `clip_ids`, increasing, of a library that is scored exactly; both are empty otherwise.
+    `peaks` (b,) are their best values, increasing; `centre` (d,) is the mean of the clips' mean
+    frames. `hubness` (c,) is known beforehand for the clips `clip_ids`, increasing, of a library
+    that is scored exactly; both are empty otherwise.
     """
 
     peaks: Float32[np.ndarray, "b"]
+    centre: Float32[np.ndarray, "d"]
     clip_ids: Int64[np.ndarray, "c"]
     hubness: Float32[np.ndarray, "c"]
 
     @classmethod
-    def of(cls, scores: Float32[np.ndarray, "c b"], clip_ids: Int64[np.ndarray, "c"]) -> Null:
-        """The null of clips whose scores under at least two texts of the bank are known."""
+    def of(
+        cls,
+        scores: Float32[np.ndarray, "c b"],
+        means: Float32[np.ndarray, "c d"],
+        clip_ids: Int64[np.ndarray, "c"],
+    ) -> Null:
+        """The null of clips from their scores under at least two texts and their mean frames."""
         near, without = hubness(scores)
-        peaks = np.sort((scores - HUB_WEIGHT * without).max(0))
+        centre = means.mean(0)
+        directions = directions_from(centre, means)
+        peaks = np.array([
+            peak(of_text[best], without[best, b], directions[best])
+            for b, of_text in enumerate(scores.T)
+            for best in [best_places(of_text, BEST)]
+        ])  # fmt: skip
         order = np.argsort(clip_ids)
-        return cls(peaks, clip_ids[order], near[order])
+        return cls(np.sort(peaks), centre, clip_ids[order], near[order])
 
-    def rates(
-        self, scores: Float32[np.ndarray, "m c"], hubness: Float32[np.ndarray, "c"]
-    ) -> Float64[np.ndarray, "m c"]:
-        """The false-alarm rate of each score, in (0, 1]: the higher the score, the lower."""
+    def rates(self, values: Float32[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
+        """The false-alarm rate of each value, in (0, 1]: the higher the value, the lower."""
         n = len(self.peaks)
-        values = scores - HUB_WEIGHT * hubness
         return _upper_bound((n - np.searchsorted(self.peaks, values)) / n, n)
+
+    def directions(self, means: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "c d"]:
+        """What sets clips apart from the rest of the library, unit length, from mean frames."""
+        return directions_from(self.centre, means)
 
     def hubness_of(self, clip_ids: Int64[np.ndarray, "r"]) -> Float32[np.ndarray, "r"]:
         """The hubness of clips; infinite, so that nothing matches, where it is not known."""
         place = np.searchsorted(self.clip_ids, clip_ids).clip(max=len(self.clip_ids) - 1)
         known = self.clip_ids[place] == clip_ids
         return np.where(known, self.hubness[place], np.float32(np.inf))
+
+
+def value(
+    scores: Float32[np.ndarray, "*shape"],
+    near: Float32[np.ndarray, "*#shape"],
+    level: Float32[np.ndarray, "*shape"],
+) -> Float32[np.ndarray, "*shape"]:
+    """t of clips from their scores, hubness and rivals."""
+    return scores - HUB_WEIGHT * near - RIVALS_WEIGHT * level
+
+
+def peak(
+    scores: Float32[np.ndarray, "c"],
+    near: Float32[np.ndarray, "c"],
+    directions: Float32[np.ndarray, "c d"],
+) -> np.float32:
+    """The best value among a question's best clips, best first."""
+    level = rivals(scores, directions, directions[:SHOWN])
+    return np.float32(value(scores[:SHOWN], near[:SHOWN], level).max())
 
 
 def hubness(
@@ -83,6 +136,41 @@ def hubness(
     mean = highest.mean(1)
     in_it = scores >= highest.min(1, keepdims=True)
     return mean, mean[:, np.newaxis] + np.where(in_it, (following - scores) / k, np.float32(0))
+
+
+def rivals(
+    scores: Float32[np.ndarray, "c"],
+    directions: Float32[np.ndarray, "c d"],
+    shown: Float32[np.ndarray, "r d"],
+) -> Float32[np.ndarray, "r"]:
+    """The mean score of the best clips that show something else than each of the clips shown.
+
+    Takes the scores and directions of a question's best clips, best first, and the directions of
+    those shown. Where too few clips show something else, the lowest score stands for each that is
+    lacking.
+    """
+    other = shown @ directions.T < _SAME_CONTENT  # (r, c)
+    counted = other & (np.cumsum(other, axis=1) <= _RIVALS)
+    lacking = _RIVALS - counted.sum(1)
+    total = np.where(counted, scores, np.float32(0)).sum(1) + lacking * scores[-1]
+    return np.asarray(total / _RIVALS, dtype=np.float32)
+
+
+def best_places(scores: Float32[np.ndarray, "c"], most: int) -> Int64[np.ndarray, "p"]:
+    """The places of the highest scores, best first."""
+    if most < len(scores):
+        high = np.argpartition(-scores, most)[:most]
+        return high[np.argsort(-scores[high], kind="stable")]
+    return np.argsort(-scores, kind="stable")
+
+
+def directions_from(
+    centre: Float32[np.ndarray, "d"], means: Float32[np.ndarray, "c d"]
+) -> Float32[np.ndarray, "c d"]:
+    """The unit vectors from the centre to each; zero where there is no way to go."""
+    away = means - centre
+    lengths = np.linalg.norm(away, axis=1, keepdims=True)
+    return np.asarray(away / np.maximum(lengths, np.float32(1e-6)))
 
 
 def _upper_bound(shares: Float64[np.ndarray, "*shape"], n: int) -> Float64[np.ndarray, "*shape"]:

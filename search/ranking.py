@@ -62,9 +62,10 @@ class Seen:
             return [None] * len(moments)
         rates = false_alarm_rates(
             self._library,
-            [self._scored.records[place] for place in clips],
-            self._scored.scores[:, clips],
+            self._scored.records,
+            self._scored.scores,
             self._asked.scope,
+            shown=clips,
         )
         if rates is None:
             return [None] * len(moments)

@@ -25,7 +25,7 @@ import json
 import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import cache
 from weakref import WeakKeyDictionary
@@ -36,7 +36,16 @@ from jaxtyping import Float32, Float64
 from search.bank import bank_texts, bank_vectors
 from search.candidates import candidate_count, find_candidates
 from search.exact import FrameMatrix, frame_matrix, frames_of_videos, is_small, is_training_free
-from search.null import HUB_WEIGHT, Null, hubness
+from search.null import (
+    BEST,
+    Null,
+    best_places,
+    directions_from,
+    hubness,
+    peak,
+    rivals,
+    value,
+)
 from search.rerank import score_clips
 from vidsift.errors import StorageError
 from vidsift.library import Library
@@ -49,11 +58,10 @@ from vidsift.types import ClipRecord
 __all__ = ["false_alarm_rates", "prepare", "scores_in_one_pass"]
 
 _FILE = "null.npz"
-_FORMAT = 1
+_FORMAT = 2
 # Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
 _TEXTS_IN_STAGES = 300
 _CLIPS = 2_000  # whose frames are in memory at a time
-_RESULTS = 30  # best clips of such a text among which its best value is looked for
 # Frames times texts that take about a second; a larger library is asked fewer texts.
 _PRODUCTS = 120_000_000
 _LEAST_TEXTS = 300
@@ -66,14 +74,16 @@ def false_alarm_rates(
     records: Sequence[ClipRecord],
     scores: Float32[np.ndarray, "m c"],
     scope: frozenset[int] | None = None,
-) -> Float64[np.ndarray, "m c"] | None:
+    shown: Sequence[int] | None = None,
+) -> Float64[np.ndarray, "m r"] | None:
     """How often a question without an answer would find a clip as good, for each term and clip.
 
     Args:
         library: where was searched.
-        records: the clips, in any order; those that are shown are enough.
+        records: the clips that were scored, in any order, the 100 best of each term among them.
         scores: what `score_clips` gave them under each of m terms in words.
         scope: ids of the videos that were searched, None: all.
+        shown: the places of those clips whose rates are asked for, None: all.
 
     A clip that must show several terms at once is as sure as the least sure of them: take the
     maximum over the terms. None where nothing is searchable.
@@ -83,7 +93,21 @@ def false_alarm_rates(
         EncoderError: the bank must be encoded, and the encoder cannot run.
     """
     null = _nulls_of(library).null(library, scope)
-    return None if null is None else null.rates(scores, _hubness(library, null, records))
+    if null is None:
+        return None
+    asked = np.arange(len(records)) if shown is None else np.array(shown, dtype=np.int64)
+    if not len(asked):
+        return np.empty((len(scores), 0))
+    bests = [best_places(of_term, BEST) for of_term in scores]
+    used = np.unique(np.concatenate([asked, *bests]))
+    directions = null.directions(_means(_matrix_of(library, [records[i] for i in used])))
+    levels = np.stack([
+        rivals(of_term[best], directions[np.searchsorted(used, best)],
+               directions[np.searchsorted(used, asked)])
+        for of_term, best in zip(scores, bests, strict=True)
+    ])  # fmt: skip
+    near = _hubness(library, null, [records[i] for i in asked])
+    return null.rates(value(scores[:, asked], near[np.newaxis], levels))
 
 
 def prepare(library: Library) -> None:
@@ -145,7 +169,8 @@ def _make(library: Library, scope: frozenset[int] | None) -> Null | None:
         return None
     texts = max(_LEAST_TEXTS, _PRODUCTS // len(matrix.rows))
     bank = bank_vectors(library.encoder)[:texts]
-    return Null.of(scores_in_one_pass(matrix, bank, library.pooler), matrix.clip_ids)
+    scores = scores_in_one_pass(matrix, bank, library.pooler)
+    return Null.of(scores, _means(matrix), matrix.clip_ids)
 
 
 def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | None:
@@ -156,9 +181,9 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
     bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
     most = candidate_count(library.settings, 0)
     records: dict[int, ClipRecord] = {}
-    found: dict[int, list[tuple[int, np.float32]]] = {}  # by clip: texts it is best for, scores
+    found: list[tuple[list[int], Float32[np.ndarray, "c"]]] = []  # of each text: clips, scores
     damaged: set[str] = set()  # files that score_clips has warned of: once is enough
-    for place, vector in enumerate(bank[:, np.newaxis]):
+    for vector in bank[:, np.newaxis]:
         candidates = [
             record
             for record in find_candidates(vector, library, scope, most).records
@@ -167,26 +192,27 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
         scored = score_clips(vector, candidates, library.features, library.pooler)
         damaged |= {each.feature_file for each in candidates}
         damaged -= {each.feature_file for each in scored.records}
-        best = np.argsort(-scored.scores[0], kind="stable")[:_RESULTS].tolist()
-        for c in best:
-            record = scored.records[c]
-            records[record.id] = record
-            found.setdefault(record.id, []).append((place, scored.scores[0, c]))
+        best = best_places(scored.scores[0], BEST)
+        found.append(([scored.records[c].id for c in best], scored.scores[0, best]))
+        records.update((scored.records[c].id, scored.records[c]) for c in best)
     if not records:
         return None
-    peaks = np.full(len(bank), -np.inf, np.float32)
-    for some in _pieces(list(records.values()), _CLIPS):
-        scores = scores_in_one_pass(_matrix_of(library, some), bank, _first_stage(library))
-        for record, without in zip(some, hubness(scores)[1], strict=True):
-            for place, score in found[record.id]:
-                peaks[place] = max(peaks[place], score - HUB_WEIGHT * without[place])
+    means, without = [], []
+    for low in range(0, len(records), _CLIPS):
+        matrix = _matrix_of(library, list(records.values())[low : low + _CLIPS])
+        means.append(_means(matrix))
+        without.append(hubness(scores_in_one_pass(matrix, bank, _first_stage(library)))[1])
+    near = np.concatenate(without)  # (c, b)
+    centre = np.concatenate(means).mean(0)
+    directions = directions_from(centre, np.concatenate(means))
+    row = {clip: number for number, clip in enumerate(records)}
+    peaks = []
+    for place, (clips, scores) in enumerate(found):
+        rows = [row[clip] for clip in clips]
+        if rows:
+            peaks.append(peak(scores, near[rows, place], directions[rows]))
     nothing = np.empty(0, np.int64)
-    return Null(np.sort(peaks), nothing, nothing.astype(np.float32))
-
-
-def _pieces(records: list[ClipRecord], length: int) -> Iterator[list[ClipRecord]]:
-    for low in range(0, len(records), length):
-        yield records[low : low + length]
+    return Null(np.sort(np.array(peaks)), centre, nothing, nothing.astype(np.float32))
 
 
 def _hubness(
@@ -224,6 +250,12 @@ def _matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
     )
 
 
+def _means(matrix: FrameMatrix) -> Float32[np.ndarray, "c d"]:
+    """Each clip's mean frame."""
+    lengths = matrix.lengths[:, np.newaxis].astype(np.float32)
+    return np.add.reduceat(matrix.rows, matrix.starts, axis=0) / lengths
+
+
 def _part(matrix: FrameMatrix, videos: frozenset[int]) -> FrameMatrix:
     """The clips of some videos alone."""
     chosen = matrix.clips_of(videos)
@@ -258,7 +290,8 @@ def _load_or_make(library: Library) -> Null | None:
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             if str(kept["stamp"]) == stamp:
-                return Null(kept["peaks"], kept["clip_ids"], kept["hubness"])
+                names = [field.name for field in fields(Null)]
+                return Null(**{name: kept[name] for name in names})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         pass  # not there yet, or damaged
     null = _make(library, None)
