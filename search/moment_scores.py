@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Shaped
 
 from search.metrics import bootstrap_interval, percent
 from search.moment_metrics import (
@@ -135,11 +135,11 @@ def _means(rows: dict[str, Float64[np.ndarray, "q"]]) -> dict[str, float | None]
     return {name: _mean(values) for name, values in rows.items()}
 
 
-def _mean(values: np.ndarray) -> float | None:
+def _mean(values: Shaped[np.ndarray, "q"]) -> float | None:
     return percent(float(np.mean(values))) if len(values) else None
 
 
-def _by_threshold(rows: np.ndarray) -> dict[str, float | None]:
+def _by_threshold(rows: Shaped[np.ndarray, "q h"]) -> dict[str, float | None]:
     return {str(at): _mean(rows[:, h]) for h, at in enumerate(THRESHOLDS)}
 
 
