@@ -124,7 +124,12 @@ def _widened(span: Span, end: float) -> Span:
 
 
 def find_spoken(
-    library: Library, text: str, most: int, scope: Iterable[SupportsIndex] | None = None
+    library: Library,
+    text: str,
+    most: int,
+    scope: Iterable[SupportsIndex] | None = None,
+    *,
+    vector: Float32[np.ndarray, "d"] | None = None,
 ) -> list[WordHit]:
     """The cues that say what `text` says, in its words or in others, best first, at most `most`.
 
@@ -134,7 +139,8 @@ def find_spoken(
     each other. A hit's score is its share of the words where it has one, else the cosine.
 
     Libraries of more than 50,000 cues are searched by words alone: to read the vectors would take
-    longer than all else. `scope` are the ids of the videos that may answer, None: all.
+    longer than all else. `scope` are the ids of the videos that may answer, None: all. `vector` is
+    the text's, where it is known already.
 
     Raises:
         LibraryError: the catalog cannot be read.
@@ -148,7 +154,7 @@ def find_spoken(
         vectors = _kept.setdefault(library, CueVectors(library.catalog))
     if not vectors.is_small():
         return by_words
-    query = library.encoder.encode_texts([text])[0]
+    query = library.encoder.encode_texts([text])[0] if vector is None else vector
     least = _least_cosine(library.encoder)
     by_meaning = vectors.nearest(query, most, at_least=least, of_videos=videos)
     hits: dict[int, WordHit] = {}

@@ -154,6 +154,8 @@ def test_words_and_meaning_find_what_is_said(
         assert library.catalog.search_words("the feline slumbers", 5) == []
         assert _said(find_spoken(library, "the feline slumbers", 5)) == [lines[1], lines[0]]
         assert _said(find_spoken(library, "the feline slumbers", 1)) == [lines[1]]
+        cat = library.encoder.encode_texts(["cat sleeps"])[0]
+        assert _said(find_spoken(library, "unheard of", 1, vector=cat)) == [lines[1]]
         assert _said(find_spoken(library, "old tram", 1)) == [lines[4]]
         assert _said(find_spoken(library, "old engine", 5)) == [lines[3], lines[4]]
         assert find_spoken(library, "two people who dance", 5) == []
