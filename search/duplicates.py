@@ -28,6 +28,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -152,7 +153,7 @@ class _Seen:
     """The footage of those that are found so far."""
 
     def __init__(self, whitening: Callable[[], Whitening]) -> None:
-        self._whitening = whitening
+        self._whitening = cache(whitening)
         self._places: list[int] = []
         self._videos: list[int] = []
         self._footage: list[Footage] = []
