@@ -17,7 +17,7 @@ from search.question import Filters, Question, Step, Term
 from vidsift.errors import QueryError
 from vidsift.library import Library
 from vidsift.store.scope import video_ids
-from vidsift.types import TextQuery
+from vidsift.types import TextQuery, VideoRecord
 
 __all__ = ["Asked", "AskedStep", "asked_for", "understand"]
 
@@ -39,7 +39,9 @@ class Asked:
     """A question that can be answered.
 
     `scope` are the ids of the videos that may answer, None: all. `in_words` tells that every term
-    is as a person typed it, not a picture, nor moved by feedback.
+    is as a person typed it, not a picture, nor moved by feedback. `words` is all that
+    is to be seen, as words that might also be said. `rejected` are places, in seconds, that are not
+    what is looked for.
     """
 
     text: str
@@ -47,11 +49,8 @@ class Asked:
     spoken: tuple[str, ...]
     scope: frozenset[int] | None
     in_words: bool
-
-    @property
-    def words(self) -> str:
-        """All that is to be seen, as words that might also be said."""
-        return " ".join(term.text for each in self.steps for term in each.step.wanted)
+    words: str = ""
+    rejected: tuple[tuple[VideoRecord, float], ...] = ()
 
 
 def understand(
@@ -79,14 +78,18 @@ def understand(
         raise QueryError(
             f"{question.text}: this only says which videos; say also what to look for in them"
         )
+    rejected = tuple(parse_moment(place, library) for place in no)
     if yes or no:
-        steps = _refined(library, steps, yes, no)
+        liked = [parse_moment(place, library) for place in yes]
+        steps = _refined(library, steps, liked, rejected)
     return Asked(
         text=" ".join(filter(None, [question.text, *(query.text for query in shown)])),
         steps=steps,
         spoken=question.spoken,
         scope=_scope(library, question.filters),
         in_words=not (shown or yes or no),
+        words=" ".join(term.text for step in question.steps for term in step.wanted),
+        rejected=rejected,
     )
 
 
@@ -146,15 +149,16 @@ def _with_shown(steps: tuple[AskedStep, ...], shown: Sequence[TextQuery]) -> tup
 
 
 def _refined(
-    library: Library, steps: tuple[AskedStep, ...], yes: Sequence[str], no: Sequence[str]
+    library: Library,
+    steps: tuple[AskedStep, ...],
+    liked: Sequence[tuple[VideoRecord, float]],
+    rejected: Sequence[tuple[VideoRecord, float]],
 ) -> tuple[AskedStep, ...]:
     if len(steps) != 1:
         raise QueryError("feedback needs a question about one moment; ask without `then`")
-    liked = [parse_moment(place, library) for place in yes]
-    disliked = [parse_moment(place, library) for place in no]
     (own,) = steps
     vectors = own.vectors.copy()
     for place, term in enumerate(own.step.wanted):
         query = TextQuery(term.text, vectors[place])
-        vectors[place] = refine(query, library, liked, disliked).vector
+        vectors[place] = refine(query, library, liked, rejected).vector
     return (AskedStep(own.step, vectors),)

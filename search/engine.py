@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from search.asking import Asked, asked_for, understand
 from search.candidates import candidate_count, find_candidates
 from search.duplicates import fold, whitening_of
+from search.feedback import without_rejected
 from search.fusion import Fused, fuse
 from search.moments import in_turn
 from search.ranking import Seen, look, rank_clips
@@ -22,6 +23,7 @@ from search.videos import RankedVideo, rank_videos
 from search.words import SpokenMoment, find_spoken, said_together, spoken_moments
 from vidsift.errors import DamagedLibraryError, QueryError
 from vidsift.library import Library
+from vidsift.store.words import WordHit
 from vidsift.types import Answer, ClipRecord, Cue, Moment, SearchResult, Span, TextQuery
 
 __all__ = ["SearchEngine"]
@@ -127,11 +129,14 @@ class SearchEngine:
         """What pictures show, and what is said in the same words."""
         catalog = self.library.catalog
         seen = look(self.library, asked, candidate_count(self.library.settings, wanted))
-        hits = find_spoken(self.library, asked.words, _MOST_SPOKEN, asked.scope)
+        hits: list[WordHit] = []
+        if asked.words and catalog.has_cues():
+            hits = find_spoken(self.library, asked.words, _MOST_SPOKEN, asked.scope)
+        moments = without_rejected(seen.moments, self.library, asked.rejected)
         if not hits:  # moments are then cut one by one, as they are needed
-            return _Found((Fused(each, ("picture",), 0.0) for each in seen.moments), seen)
+            return _Found((Fused(each, ("picture",), 0.0) for each in moments), seen)
         spoken = list(spoken_moments(hits, catalog.clips_of_video))
-        return _Found(iter(fuse(list(seen.moments), spoken)), seen, _coverage(spoken))
+        return _Found(iter(fuse(list(moments), spoken)), seen, _coverage(spoken))
 
     def _said(self, asked: Asked, wanted: int) -> _Found:
         """Only what is said in exactly these words, and there what pictures show."""

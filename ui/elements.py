@@ -15,7 +15,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from vidsift.errors import LibraryNotFoundError, VidsiftError
+from vidsift.errors import LibraryNotFoundError, QuestionSyntaxError, VidsiftError
 
 __all__ = [
     "LIBRARY_PAGE",
@@ -164,6 +164,8 @@ def errors_shown() -> Iterator[None]:
         welcome()
     except VidsiftError as error:
         st.error(plain(error), icon=":material/error:")
+        if isinstance(error, QuestionSyntaxError):
+            st.code(error.pointer(), language=None)
 
 
 def welcome() -> None:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import typer
 from rich.console import Console
 
-from vidsift.errors import StorageError, VidsiftError
+from vidsift.errors import QuestionSyntaxError, StorageError, VidsiftError
 
 __all__ = ["err", "out", "print_json", "run"]
 
@@ -66,6 +66,8 @@ def run(app: typer.Typer) -> NoReturn:
         app()
     except VidsiftError as error:
         err.print(f"vidsift: {error}", style="red")
+        if isinstance(error, QuestionSyntaxError):
+            err.print(error.pointer(), style="red")
         sys.exit(2)
     except OSError as error:
         # Of --help, which typer prints, or of a file that nothing of ours was looking after.

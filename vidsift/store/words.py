@@ -80,6 +80,11 @@ class WordsReader:
         with reading(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
+    def has_cues(self) -> bool:
+        """Whether there is any; told at once."""
+        with reading(self._engine) as connection:
+            return connection.execute(sa.select(cues.c.id).limit(1)).first() is not None
+
     def cues_of_video(self, video_id: int) -> list[CueRecord]:
         """A video's cues by their ordinals: track by track, each in order of time."""
         query = sa.select(*_COLUMNS).where(cues.c.video_id == int(video_id))
