@@ -22,6 +22,7 @@ import numpy as np
 from indexer import index_videos
 from search import SearchEngine
 from search.candidates import nearest_clips
+from search.exact import frame_matrix
 from search.moments import find_moments
 from search.query import encode_query
 from search.rerank import rerank
@@ -62,6 +63,7 @@ def recall(library: Library, entries: list[dict[str, Any]]) -> None:
 def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> None:
     """Inside the right video: tIoU of the best moment, against a random span of like length."""
     random = np.random.default_rng(seed)
+    matrix = frame_matrix(library)
     scores, baseline, whole = [], [], []
     for entry in entries:
         if not entry.get("moments"):
@@ -72,7 +74,8 @@ def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> N
             span = Span(float(truth["start"]), float(truth["end"]))
             query = encode_query(truth["query"], library.encoder)
             ranked = rerank(query, records, library.features, library.pooler)
-            best = next(find_moments(ranked)).span
+            usual = matrix.similarities(query.vector[np.newaxis]).mean()
+            best = next(find_moments(ranked, float(usual))).span
             scores.append(best.tiou(span))
             whole.append(Span(0.0, video.duration_seconds).tiou(span))
             length = min(best.duration, video.duration_seconds)
