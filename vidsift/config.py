@@ -33,7 +33,9 @@ class Settings(BaseSettings):
 
     database_url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the library folder")
     encoder: str = Field(
-        "", description="`builtin` or `open_clip:MODEL/PRETRAINED`; empty: the library's own"
+        "",
+        description="`builtin`, `builtin:PROJECTION` or `open_clip:MODEL/PRETRAINED`; "
+        "empty: the library's own",
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
     batch_size: int = Field(32, ge=1, le=4096, description="frames a batch of the encoder")

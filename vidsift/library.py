@@ -22,7 +22,7 @@ from vidsift.errors import (
     VideoNotFoundError,
 )
 from vidsift.models.attention import Pooler
-from vidsift.models.encoder import Encoder, open_encoder
+from vidsift.models.encoder import Encoder, full_name, open_encoder
 from vidsift.models.pooler_checkpoint import open_pooler
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
@@ -104,7 +104,7 @@ class Library:
     def encoder_name(self) -> str:
         """The encoder that was asked for, else the library's own, else `builtin`."""
         stamp = self.catalog.stamp()
-        return self.settings.encoder or (stamp.name if stamp else "builtin")
+        return full_name(self.settings.encoder) or (stamp.name if stamp else "builtin")
 
     def check_encoder(self) -> None:
         """Refuse another encoder than the library's by its name alone, which costs nothing.

@@ -1,7 +1,11 @@
 """The encoder that works offline the moment vidsift is installed.
 
-Frames: EfficientNet-Lite2 trained on ImageNet, carried into the text space by ConSE. Texts:
-all-MiniLM-L6-v2. Both sets of weights come with packages that are dependencies of vidsift.
+Frames: EfficientNet-Lite2 trained on ImageNet, carried into the text space by ConSE and a learned
+projection. Texts: all-MiniLM-L6-v2. Both sets of weights come with packages that are dependencies
+of vidsift, the projection with vidsift itself (builtin_projection.md beside it).
+
+Variants: `builtin`; `builtin:FILE` with a projection of one's own (`vidsift train projection`);
+`builtin:conse` without any.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import hashlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +25,7 @@ from vidsift.errors import EncoderError
 from vidsift.models.conversion import is_converted, use_converted
 from vidsift.models.encoder import Encoder, EncoderStatus
 from vidsift.models.geometry import Geometry
+from vidsift.models.projection import Projection, file_sha256, read_projection
 from vidsift.models.runtime import (
     CudaTower,
     OpenVinoTower,
@@ -35,18 +41,26 @@ from vidsift.types import EncoderStamp
 
 if TYPE_CHECKING:
     import tokenizers
+    from torch import Tensor, nn
 
 __all__ = [
+    "DIMENSION",
     "FRAME_WEIGHTS",
+    "NETWORKS_SHA256",
+    "PROJECTION",
     "TEXT_WEIGHTS",
     "Weights",
+    "complete_variant",
     "list_variants",
     "needs_preparation",
+    "open_class_tower",
     "open_variant",
     "tokenize",
 ]
 
-_DIMENSION = 384
+DIMENSION = 384
+_NUM_CLASSES = 1000
+_BARE = "conse"  # the variant without a projection
 _MAX_TOKENS = 256
 _PIECE = 4  # frames a request; the fastest of 1, 4, 8 and 16 on two cores
 # timm's for this network. The cut loses the sides of a wide frame and still finds more videos than
@@ -92,29 +106,107 @@ TEXT_WEIGHTS = Weights(
     "model/model.safetensors",
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
 )
-_WEIGHTS_SHA256 = hashlib.sha256((FRAME_WEIGHTS.sha256 + TEXT_WEIGHTS.sha256).encode()).hexdigest()
-_KEY = f"builtin-{_WEIGHTS_SHA256[:16]}"  # of the conversion
+NETWORKS_SHA256 = hashlib.sha256((FRAME_WEIGHTS.sha256 + TEXT_WEIGHTS.sha256).encode()).hexdigest()
+PROJECTION = Path(__file__).with_name("builtin_projection.safetensors")
+_PROJECTION_SHA256 = "86a78265aa36ba66aa4ce283f157723649356ca915af98001b73694c0d293934"
 
-_STAMP = EncoderStamp("builtin", _WEIGHTS_SHA256, _DIMENSION, f"{_GEOMETRY}; ConSE v1")
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """The networks with one projection, or with none."""
+
+    name: str
+    projection: Path | None
+    projection_sha256: str
+
+    @classmethod
+    def of(cls, variant: str) -> _Variant:
+        """What stands after `builtin:`; the file of a projection is read, the shipped one is not.
+
+        Raises:
+            EncoderError: there is no such file.
+        """
+        if not variant:
+            return cls("builtin", PROJECTION, _PROJECTION_SHA256)
+        name = f"builtin:{complete_variant(variant)}"
+        if variant == _BARE:
+            return cls(name, None, "")
+        path = Path(name.removeprefix("builtin:"))
+        return cls(name, path, file_sha256(path))
+
+    @property
+    def stamp(self) -> EncoderStamp:
+        weights = NETWORKS_SHA256
+        if self.projection_sha256:
+            weights = hashlib.sha256((weights + self.projection_sha256).encode()).hexdigest()
+        how = "ConSE v1" if self.projection is None else "ConSE v1 and a projection"
+        return EncoderStamp(self.name, weights, DIMENSION, f"{_GEOMETRY}; {how}")
+
+    @property
+    def key(self) -> str:
+        """Of the conversion."""
+        return f"builtin-{self.stamp.weights_sha256[:16]}"
+
+    def read(self) -> Projection | None:
+        """The projection, checked.
+
+        Raises:
+            EncoderError: it cannot be used, or has changed since the encoder was opened.
+        """
+        if self.projection is None:
+            return None
+        if file_sha256(self.projection) != self.projection_sha256:
+            raise EncoderError(
+                f"{self.projection}: is not the file that it was; restore it"
+                if self.projection != PROJECTION
+                else f"{PROJECTION}: is damaged; reinstall with "
+                "`pip install --force-reinstall --no-deps vidsift`"
+            )
+        return read_projection(self.projection, NETWORKS_SHA256, (_NUM_CLASSES, DIMENSION))
+
+
+def complete_variant(variant: str) -> str:
+    """The variant with the path of its projection made absolute, as a library remembers it."""
+    if not variant or variant == _BARE:
+        return variant
+    return str(Path(variant).expanduser().resolve())
 
 
 def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Encoder:
-    """Open the built-in encoder; it has no variants, and nothing to fetch."""
+    """Open the built-in encoder; there is nothing to fetch."""
+    chosen = _Variant.of(variant)
+    is_cuda = pick_device(device) == "cuda"
     if variant:
-        raise EncoderError(f"encoder 'builtin:{variant}' is unknown: builtin has no variants")
-    load_frames, load_texts = (
-        (_cuda_frames, _cuda_texts) if pick_device(device) == "cuda" else (_cpu_frames, _cpu_texts)
-    )
+        chosen.read()  # a file that cannot be used is told at once, not after minutes
     return TwoTowerEncoder(
-        _STAMP,
+        chosen.stamp,
         _GEOMETRY,
         batch_size,
         tokenize=tokenize,
-        load_frame_tower=load_frames,
-        load_text_tower=load_texts,
-        load_region_tower=_regions,
-        load_heat_tower=_heat,
+        load_frame_tower=partial(_cuda_frames if is_cuda else _cpu_frames, chosen),
+        load_text_tower=partial(_cuda_texts if is_cuda else _cpu_texts, chosen),
+        load_region_tower=partial(_regions, chosen),
+        load_heat_tower=partial(_heat, chosen),
     )
+
+
+def open_class_tower(device: str) -> Tower:
+    """Pictures of `Geometry` to unit-length ConSE (n, 384) beside the roots of the probabilities
+    (n, 1000): what a projection is trained on.
+
+    Raises:
+        EncoderError: packages, weights or the device are not here.
+    """
+    if pick_device(device) == "cuda":
+        from vidsift.models.builtin_network import ClassNetwork, build_networks
+
+        return CudaTower(ClassNetwork(build_networks()[0]))
+
+    def load(folder: Path) -> Tower:
+        return OpenVinoTower(folder / "classes.xml", "bf16", piece=_PIECE)
+
+    key = f"{_Variant.of(_BARE).key}-classes"
+    return use_converted(key, _convert_classes, "classes", load)
 
 
 def list_variants(device: str) -> tuple[EncoderStatus, ...]:
@@ -130,7 +222,10 @@ def list_variants(device: str) -> tuple[EncoderStatus, ...]:
 
 def needs_preparation(variant: str, device: str) -> bool:
     """See `vidsift.models.encoder.needs_preparation`."""
-    return not variant and is_surely_cpu(device) and not is_converted(_KEY)
+    try:
+        return is_surely_cpu(device) and not is_converted(_Variant.of(variant).key)
+    except EncoderError:  # told when it is opened
+        return False
 
 
 def tokenize(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -151,78 +246,87 @@ def _tokenizer() -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _cpu_frames() -> Tower:
+def _cpu_frames(variant: _Variant) -> Tower:
     # Twice as fast as f32. Single features differ (mean cosine 0.998), what is found does not:
     # benchmarks/quality_photos.py and quality_videos.py agree within their noise.
     def load(folder: Path) -> Tower:
         return OpenVinoTower(folder / "frames.xml", "bf16", piece=_PIECE)
 
-    return use_converted(_KEY, _convert, "frames", load)
+    return use_converted(variant.key, partial(_convert, variant), "frames", load)
 
 
-def _cpu_texts() -> Tower:
+def _cpu_texts(variant: _Variant) -> Tower:
     def load(folder: Path) -> Tower:
         return OpenVinoTower(folder / "texts.xml", "f32")
 
-    return use_converted(_KEY, _convert, "texts", load)
+    return use_converted(variant.key, partial(_convert, variant), "texts", load)
 
 
-def _convert(folder: Path) -> None:
+def _convert(variant: _Variant, folder: Path) -> None:
     with packages_of("builtin"):
         import torch
 
         from vidsift.models.builtin_network import build_networks
-    frames, texts = build_networks()
-    side = _GEOMETRY.crop
-    pictures = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    save_for_openvino(frames, [pictures], [(-1, side, side, 3)], folder / "frames.xml")
+    frames, texts = build_networks(variant.read())
+    _save_for_pictures(frames, folder / "frames.xml")
     tokens = [torch.from_numpy(array) for array in tokenize(["a cat", "a dog on the grass"])]
     save_for_openvino(texts, tokens, [(-1, -1), (-1, -1)], folder / "texts.xml")
 
 
-def _regions() -> Tower:
+def _convert_classes(folder: Path) -> None:
+    with packages_of("builtin"):
+        from vidsift.models.builtin_network import ClassNetwork, build_networks
+    _save_for_pictures(ClassNetwork(build_networks()[0]), folder / "classes.xml")
+
+
+def _regions(variant: _Variant) -> Tower:
     def load(folder: Path) -> Tower:
         return OpenVinoTower(folder / "regions.xml", "f32")
 
-    return use_converted(f"{_KEY}-regions", _convert_regions, "regions", load)
+    convert = partial(_convert_regions, variant)
+    return use_converted(f"{variant.key}-regions", convert, "regions", load)
 
 
-def _heat() -> Tower:
+def _heat(variant: _Variant) -> Tower:
     # Float32: the shares of the regions shall add up.
     def load(folder: Path) -> Tower:
         return OpenVinoTower(folder / "heat.xml", "f32")
 
-    return use_converted(f"{_KEY}-regions", _convert_regions, "heat", load)
+    convert = partial(_convert_regions, variant)
+    return use_converted(f"{variant.key}-regions", convert, "heat", load)
 
 
-def _convert_regions(folder: Path) -> None:
+def _convert_regions(variant: _Variant, folder: Path) -> None:
     with packages_of("builtin"):
         import torch
 
         from vidsift.models.builtin_network import build_networks
         from vidsift.models.builtin_regions import HeatNetwork, RegionNetwork
-    frames, _ = build_networks()
+    frames, _ = build_networks(variant.read())
+    _save_for_pictures(RegionNetwork(frames), folder / "regions.xml")
+    queries = torch.nn.functional.normalize(torch.ones(2, DIMENSION))
+    _save_for_pictures(HeatNetwork(frames), folder / "heat.xml", queries)
+
+
+def _save_for_pictures(network: nn.Module, file: Path, queries: Tensor | None = None) -> None:
+    import torch
+
     side = _GEOMETRY.crop
-    pictures = torch.zeros(2, side, side, 3, dtype=torch.uint8)
-    queries = torch.nn.functional.normalize(torch.ones(2, _DIMENSION))
-    save_for_openvino(
-        RegionNetwork(frames), [pictures], [(-1, side, side, 3)], folder / "regions.xml"
-    )
-    save_for_openvino(
-        HeatNetwork(frames),
-        [pictures, queries],
-        [(-1, side, side, 3), (-1, _DIMENSION)],
-        folder / "heat.xml",
-    )
+    inputs = [torch.zeros(2, side, side, 3, dtype=torch.uint8)]
+    shapes: list[tuple[int, ...]] = [(-1, side, side, 3)]
+    if queries is not None:
+        inputs.append(queries)
+        shapes.append((-1, DIMENSION))
+    save_for_openvino(network, inputs, shapes, file)
 
 
-def _cuda_frames() -> Tower:
+def _cuda_frames(variant: _Variant) -> Tower:
     from vidsift.models.builtin_network import build_networks
 
-    return CudaTower(build_networks()[0])
+    return CudaTower(build_networks(variant.read())[0])
 
 
-def _cuda_texts() -> Tower:
+def _cuda_texts(variant: _Variant) -> Tower:
     from vidsift.models.builtin_network import build_networks
 
-    return CudaTower(build_networks()[1])
+    return CudaTower(build_networks(variant.read())[1])

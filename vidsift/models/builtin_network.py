@@ -2,9 +2,10 @@
 
 A frame enters the text space by ConSE (Norouzi et al., "Zero-Shot Learning by Convex Combination
 of Semantic Embeddings", 2014): class probabilities times the text embeddings of the classes. Both
-sides are centred on the mean class embedding, which takes away what all the class texts share.
+sides are centred on the mean class embedding, which takes away what all the class texts share. A
+learned projection adds to it (`vidsift.models.projection`).
 
-Axes: n frames, s side of the picture, q texts, t tokens, k classes, d dimensions.
+Axes: n frames, s side of the picture, q texts, t tokens, k classes, d dimensions, j rank.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from torch import Tensor, nn
 
 from vidsift.errors import EncoderError
 from vidsift.models.builtin_encoder import FRAME_WEIGHTS, TEXT_WEIGHTS, Weights, tokenize
+from vidsift.models.projection import Projection
 from vidsift.models.runtime import packages_of
 
-__all__ = ["FrameNetwork", "TextNetwork", "build_networks", "class_texts"]
+__all__ = ["ClassNetwork", "FrameNetwork", "TextNetwork", "build_networks", "class_texts"]
 
 _TEMPERATURE = 2.0
 _CLASS_BATCH = 50
@@ -48,15 +50,26 @@ class TextNetwork(nn.Module):
 
 
 class FrameNetwork(nn.Module):
-    """Class probabilities of a picture times the centred class embeddings."""
+    """Class probabilities of a picture times the centred class embeddings, and a projection."""
 
     classes: Tensor
+    centre: Tensor
+    left: Tensor
+    right: Tensor
 
-    def __init__(self, classifier: nn.Module, classes: Float[Tensor, "k d"]) -> None:
+    def __init__(
+        self,
+        classifier: nn.Module,
+        classes: Float[Tensor, "k d"],
+        projection: Projection | None = None,
+    ) -> None:
         super().__init__()
         self.classifier = classifier
         self.temperature = _TEMPERATURE
+        self.is_projected = projection is not None
         self.register_buffer("classes", classes)
+        for name in ("centre", "left", "right") if projection is not None else ():
+            self.register_buffer(name, torch.from_numpy(getattr(projection, name)))
 
     def forward(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n d"]:
         return self.embed(self.classifier(self.pixels(images)).float())
@@ -70,11 +83,32 @@ class FrameNetwork(nn.Module):
         return (logits / self.temperature).softmax(-1)
 
     def embed(self, logits: Float[Tensor, "*axes k"]) -> Float[Tensor, "*axes d"]:
-        """ConSE, not of unit length yet."""
-        return torch.matmul(self.probabilities(logits), self.classes)
+        """ConSE, and the projection if there is one; not of unit length yet."""
+        probabilities = self.probabilities(logits)
+        conse = torch.matmul(probabilities, self.classes)
+        if not self.is_projected:
+            return conse
+        inputs = nn.functional.normalize(probabilities.sqrt() - self.centre, dim=-1)
+        learned = torch.matmul(torch.matmul(inputs, self.left), self.right)
+        return nn.functional.normalize(conse, dim=-1) + learned
 
 
-def build_networks() -> tuple[FrameNetwork, TextNetwork]:
+class ClassNetwork(nn.Module):
+    """What a projection is trained on: unit-length ConSE, then roots of the probabilities."""
+
+    def __init__(self, frames: FrameNetwork) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, images: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n d+k"]:
+        frames = self.frames
+        logits = frames.classifier(frames.pixels(images)).float()
+        probabilities = frames.probabilities(logits)
+        conse = nn.functional.normalize(torch.matmul(probabilities, frames.classes), dim=-1)
+        return torch.cat([conse, probabilities.sqrt()], 1)
+
+
+def build_networks(projection: Projection | None = None) -> tuple[FrameNetwork, TextNetwork]:
     """Load the pinned weights and embed the class texts.
 
     Raises:
@@ -94,7 +128,7 @@ def build_networks() -> tuple[FrameNetwork, TextNetwork]:
         centre = classes.mean(0)
     # Clones: tensors made in inference mode cannot be traced.
     texts = TextNetwork(bert, centre.clone()).eval()
-    return FrameNetwork(_classifier(), (classes - centre).clone()).eval(), texts
+    return FrameNetwork(_classifier(), (classes - centre).clone(), projection).eval(), texts
 
 
 def class_texts() -> list[str]:

@@ -84,12 +84,26 @@ class HeatNetwork(nn.Module):
         self, logits: Float[Tensor, "t n k"], queries: Float[Tensor, "n d"]
     ) -> Float[Tensor, "t n k"]:
         """Of the cosine with the query by the logits, in closed form, so that it can be traced."""
-        probabilities = self.frames.probabilities(logits)
-        vectors = torch.matmul(probabilities, self.frames.classes)  # (t, n, d)
-        length = vectors.norm(dim=-1, keepdim=True)
-        unit = vectors / length
-        cosine = (unit * queries).sum(-1, keepdim=True)
-        by_vector = (queries - cosine * unit) / length  # (t, n, d)
-        by_class = torch.matmul(by_vector, self.frames.classes.T)  # (t, n, k)
-        mean = (probabilities * by_class).sum(-1, keepdim=True)
-        return probabilities * (by_class - mean) / self.frames.temperature
+        frames = self.frames
+        probabilities = frames.probabilities(logits)
+        conse = torch.matmul(probabilities, frames.classes)  # (t, n, d)
+        by_vector = _by_unnormalised(queries, frames.embed(logits))
+        by_conse = _by_unnormalised(by_vector, conse) if frames.is_projected else by_vector
+        # Times the probabilities, which the softmax asks for: their roots divide by 0 else.
+        by_class = probabilities * torch.matmul(by_conse, frames.classes.T)  # (t, n, k)
+        if frames.is_projected:
+            roots = probabilities.sqrt()
+            by_input = torch.matmul(torch.matmul(by_vector, frames.right.T), frames.left.T)
+            by_class = by_class + _by_unnormalised(by_input, roots - frames.centre) * roots / 2
+        total = by_class.sum(-1, keepdim=True)
+        return (by_class - probabilities * total) / frames.temperature
+
+
+def _by_unnormalised(
+    by_unit: Float[Tensor, "*#axes d"], vector: Float[Tensor, "*axes d"]
+) -> Float[Tensor, "*axes d"]:
+    """The gradient by a vector, from that by the same vector at unit length."""
+    length = vector.norm(dim=-1, keepdim=True)
+    unit = vector / length
+    tangent: Tensor = (by_unit - (by_unit * unit).sum(-1, keepdim=True) * unit) / length
+    return tangent

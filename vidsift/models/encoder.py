@@ -25,6 +25,7 @@ __all__ = [
     "Encoder",
     "EncoderStatus",
     "RegionEncoder",
+    "full_name",
     "list_encoders",
     "needs_preparation",
     "open_encoder",
@@ -112,7 +113,8 @@ def open_encoder(
     """Open an encoder by name.
 
     Args:
-        name: `builtin`, or `open_clip:MODEL/PRETRAINED` where PRETRAINED is a tag of open_clip or
+        name: `builtin`, `builtin:FILE` with a trained projection, `builtin:conse` without any, or
+            `open_clip:MODEL/PRETRAINED` where PRETRAINED is a tag of open_clip or
             the path of a checkpoint, or `open_clip:hf-hub:ORG/NAME`, `open_clip:local-dir:PATH`.
         device: `auto` (CUDA where there is a device, else the CPU), `cpu` or `cuda`.
         batch_size: frames that go through the model at once.
@@ -145,6 +147,16 @@ def with_regions(encoder: Encoder) -> RegionEncoder:
 def list_encoders(*, device: str = "auto") -> tuple[EncoderStatus, ...]:
     """The encoders that can be used here and now, and of the others what each lacks."""
     return tuple(status for family in _FAMILIES for status in _family(family).list_variants(device))
+
+
+def full_name(name: str) -> str:
+    """The name as a library remembers it: the path of a projection of `builtin` made absolute."""
+    family, _, variant = name.partition(":")
+    if family != "builtin" or not variant:
+        return name
+    from vidsift.models.builtin_encoder import complete_variant
+
+    return f"{family}:{complete_variant(variant)}"
 
 
 def needs_preparation(name: str, device: str = "auto") -> bool:
