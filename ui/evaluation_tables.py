@@ -21,9 +21,7 @@ __all__ = ["print_calibration", "print_evaluation", "print_history", "print_self
 def print_evaluation(found: Evaluation) -> None:
     """Figures of retrieval or moments, their intervals and baselines."""
     title = f"{found.kind}: {found.n} questions, {found.videos} videos"
-    table = Table(
-        "", "found", "95 %", *found.baselines, title=title, title_justify="left", box=box.SIMPLE
-    )
+    table = _table("", "found", "95 %", *found.baselines, title=title)
     for name, value in found.figures.items():
         interval = found.interval95.get(name)
         baselines = [_number(figures[name]) for figures in found.baselines.values()]
@@ -33,12 +31,10 @@ def print_evaluation(found: Evaluation) -> None:
 
 def print_calibration(found: Calibration) -> None:
     """What each setting does, and whether rates are what they say."""
-    table = Table(
+    table = _table(
         *("setting", "false", "95 %", "claimed", "R@1", "95 %", "R@10", "coin R@1"),
-        box=box.SIMPLE,
         title=f"calibration: {found.n} questions with and without their answers,"
         f" {found.videos} videos",
-        title_justify="left",
     )
     for setting in found.settings:
         table.add_row(
@@ -55,9 +51,7 @@ def print_calibration(found: Calibration) -> None:
         "none", "", "", "", _number(found.recall_at_1), "", _number(found.recall_at_10), ""
     )
     out.print(table)
-    reliability = Table(
-        *("rate says", "n", "first result right", "absent, up to here"), box=box.SIMPLE
-    )
+    reliability = _table("rate says", "n", "first result right", "absent, up to here")
     for row in found.reliability:
         reliability.add_row(
             f"{row.above:.0%} - {row.up_to:.0%}",
@@ -70,19 +64,9 @@ def print_calibration(found: Calibration) -> None:
 
 def print_self(found: SelfEvaluation) -> None:
     """One measurement of a library on its own content."""
-    table = Table(
-        *(
-            "question",
-            "n",
-            "R@1 (chance)",
-            "R@5 (chance)",
-            "R@10 (chance)",
-            "first IoU",
-            "IoU found",
-        ),
-        box=box.SIMPLE,
+    table = _table(
+        *("", "n", "R@1 (chance)", "R@5", "R@10", "first IoU", "IoU found"),
         title=f"{found.videos} videos, {found.hours:.2f} h, {found.clips} clips, {found.encoder}",
-        title_justify="left",
     )
     for name, part in (("line", found.lines), ("cut", found.cuts)):
         if part is None:
@@ -98,14 +82,26 @@ def print_self(found: SelfEvaluation) -> None:
     )
 
 
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table that fits 80 columns."""
+    return Table(
+        *columns,
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+
+
 def _recalls(part: Found) -> list[str]:
     return [f"{value:.1f} ({part.chance[name]:.1f})" for name, value in part.recall.items()]
 
 
 def print_history(measured: Sequence[Mapping[str, Any]]) -> None:
     """All measurements of a library so far, a line each; what a line lacks stays empty."""
-    columns = ("time", "videos", "lines R@1", "cuts R@1", "cuts IoU", "p50 ms", "p95 ms", "MB/h")
-    table = Table(*columns, box=box.SIMPLE)
+    columns = ("time", "videos", "lines", "cuts", "IoU", "p50 ms", "p95 ms", "MB/h")
+    table = _table(*columns, title="R@1 of lines and of cuts, IoU of cuts")
     for one in measured:
         size = _at(one, "bytes_per_hour", "total")
         table.add_row(
