@@ -5,16 +5,17 @@ logits are a sum over the positions, exactly: `z = b + sum_p z_p` with `z_p = W 
 is class activation mapping (Zhou et al., "Learning Deep Features for Discriminative Localization",
 2016).
 
-A region's feature is what the network would say of a picture that showed this region alone: ConSE
-of `b + W f_p`.
+A region's feature is what the network would say of a picture that showed this region alone: that
+of the logits `b + W f_p`.
 
 The frame's cosine with a question, s(z), is not linear in the logits. The share of a position is
 its integrated gradient (Sundararajan et al., "Axiomatic Attribution for Deep Networks", 2017) along
 the straight way from no evidence, b, to the frame's logits z:
 `h_p = z_p . integral of ds/dz(b + t (z - b)) dt, t from 0 to 1`.
 The shares add up to `s(z) - s(b)`: nothing of the score is left over. The gradient at the frame
-alone would not do: where the classifier is sure of itself it is nearly 0. (Of two photographs side
-by side it pointed to the right one for 88 % of 160 captions, the integral for 94 %; chance 50 %.)
+alone would not do: where the classifier is sure of itself it is nearly 0. (Without a projection, of
+two photographs side by side, it pointed to the right one for 88 % of 160 captions, the integral for
+94 %; chance 50 %. `benchmarks/regions.py` measures the integral.)
 
 Axes: n frames, s side of the picture, r rows and c columns of regions, k classes, d dimensions,
 t steps of the integral, m = 1 + r * c.
