@@ -33,8 +33,18 @@ from benchmarks.quality_videos import groups_of
 from indexer import index_videos
 from search.bank import bank_vectors
 from search.exact import frame_matrix
-from search.null import HUB_WEIGHT, Null, hubness
-from search.trust import scores_in_one_pass
+from search.null import (
+    BEST,
+    HUB_WEIGHT,
+    RIVALS_WEIGHT,
+    SHOWN,
+    Null,
+    best_places,
+    directions_from,
+    hubness,
+    rivals,
+)
+from search.trust import mean_frames, scores_in_one_pass
 from vidsift.library import Library
 
 SETTINGS = (0.01, 0.02, 0.05, 0.10, 0.20)
@@ -42,23 +52,33 @@ HALVES = 20
 SAMPLES = 1000  # of the bootstrap
 ABSENT = Path(__file__).with_name("absent_questions.txt")
 
-# Scores of the bank and of questions at clips (c, b), (c, q) -> values of both, larger is better.
-Value = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# Scores of the bank and of questions at clips (c, b), (c, q), and the clips' mean frames (c, d)
+# -> the best value of each text (b,), values of questions (c, q), -inf where not looked at.
+Value = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Scores:
     """What every clip scores (c, ...) under the bank, the questions and those that have no answer.
 
-    `clips` (c,) and `right` (q,) are names of groups of duplicates: a clip's own, and the one that
-    answers a question.
+    `means` (c, d) are the clips' mean frames; `clips` (c,) and `right` (q,) are names of groups of
+    duplicates: a clip's own, and the one that answers a question.
     """
 
     bank: np.ndarray
     questions: np.ndarray
     absent: np.ndarray
+    means: np.ndarray
     clips: np.ndarray
     right: np.ndarray
+
+    def under(
+        self, value: Value, clips: np.ndarray | None = None, *, absent: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The bank's best values (b,), and what (some) clips are worth under the questions."""
+        chosen = np.ones(len(self.clips), bool) if clips is None else clips
+        asked = self.absent if absent else self.questions
+        return value(self.bank[chosen], asked[chosen], self.means[chosen])
 
     def halves(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Random halves of the groups: which clips are in it, and which questions are about it."""
@@ -69,35 +89,45 @@ class Scores:
                 yield np.isin(self.clips, half), np.isin(self.right, half)
 
 
-def shipped(weight: float) -> Value:
-    """The value in use: see `search.null`."""
+def less(hub_weight: float, rivals_weight: float, *, alike: bool = False) -> Value:
+    """Scores less hubness and rivals, so weighted; `alike`: clips that show the same are rivals."""
 
-    def value(bank: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def values(scores: np.ndarray, near: np.ndarray, directions: np.ndarray) -> np.ndarray:
+        found = np.full(scores.shape, -np.inf)
+        for of_text, into, near_it in zip(scores.T, found.T, near.T, strict=True):
+            best = best_places(of_text, BEST)
+            ways = directions[best] * (not alike)
+            level = rivals(of_text[best], ways, ways[:SHOWN])
+            best = best[: len(level)]
+            into[best] = of_text[best] - hub_weight * near_it[best] - rivals_weight * level
+        return found
+
+    def value(
+        bank: np.ndarray, asked: np.ndarray, means: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         near, without = hubness(bank)
-        return bank - weight * without, asked - weight * near[:, np.newaxis]
+        ways = directions_from(means.mean(0), means)
+        of_asked = np.broadcast_to(near[:, np.newaxis], asked.shape)
+        return values(bank, without, ways).max(0), values(asked, of_asked, ways)
 
     return value
 
 
-def scaled_locally(bank: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """CSLS from both sides: less the mean of a question's own ten best clips too."""
-    of_bank, of_asked = shipped(0.5)(bank, asked)
-    return (
-        of_bank - 0.5 * np.sort(bank, axis=0)[-10:].mean(0),
-        of_asked - 0.5 * np.sort(asked, axis=0)[-10:].mean(0),
-    )
+SHIPPED = less(float(HUB_WEIGHT), float(RIVALS_WEIGHT))
 
 
-def standardised(bank: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def standardised(
+    bank: np.ndarray, asked: np.ndarray, _means: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """In standard deviations of a question's own scores over the library."""
-    return (bank - bank.mean(0)) / bank.std(0), (asked - asked.mean(0)) / asked.std(0)
+    return ((bank - bank.mean(0)) / bank.std(0)).max(0), (asked - asked.mean(0)) / asked.std(0)
 
 
-def rates(bank: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """False-alarm rates of values, given the bank's values (c, b) at the same clips."""
-    nothing = np.empty(0, np.int64)
-    null = Null(np.sort(bank.max(0)), nothing, nothing.astype(np.float32))
-    return np.asarray(null.rates(values[np.newaxis], np.zeros(len(values), np.float32))[0])
+def rates(peaks: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """False-alarm rates of values (q,), given the bank's best values (b,)."""
+    none = np.empty(0, np.float32)
+    null = Null(np.sort(peaks.astype(np.float32)), none, none.astype(np.int64), none)
+    return np.asarray(null.rates(values.astype(np.float32)))
 
 
 def best_right(values: np.ndarray, clips: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -110,9 +140,33 @@ def removed(scores: Scores, value: Value) -> np.ndarray:
     lowest = np.empty(len(scores.right))
     for group in np.unique(scores.right):
         left, asked = scores.clips != group, scores.right == group
-        bank, values = value(scores.bank[left], scores.questions[left][:, asked])
-        lowest[asked] = rates(bank, values.max(0))
+        peaks, values = value(
+            scores.bank[left], scores.questions[left][:, asked], scores.means[left]
+        )
+        lowest[asked] = rates(peaks, values.max(0))
     return lowest
+
+
+def in_halves(scores: Scores, value: Value) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each half, the lowest rates of the other half's questions, and its right videos'."""
+    found = []
+    for clips, asked in scores.halves():
+        peaks, values = scores.under(value, clips)
+        own = best_right(values[:, asked], scores.clips[clips], scores.right[asked])
+        found.append((rates(peaks, values[:, ~asked].max(0)), rates(peaks, own)))
+    return found
+
+
+def crowded(scores: Scores, value: Value, setting: float, copies: int = 20) -> float:
+    """Recall where the clips of a question's right videos stand in the library many times."""
+    found = []
+    for group in np.unique(scores.right)[::3]:
+        own = scores.clips == group
+        clips = np.r_[np.arange(len(own)), np.repeat(np.flatnonzero(own), copies - 1)]
+        asked = scores.questions[clips][:, scores.right == group]
+        peaks, values = value(scores.bank[clips], asked, scores.means[clips])
+        found.append(share_at(rates(peaks, values[own[clips]].max(0)), setting))
+    return float(np.mean(found))
 
 
 def share_at(found: np.ndarray, setting: float) -> float:
@@ -136,19 +190,12 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 def settings_table(scores: Scores) -> None:
     """False matches and recall at each setting, for the value in use."""
-    value = shipped(float(HUB_WEIGHT))
-    bank, values = value(scores.bank, scores.questions)
-    _, absent = value(scores.bank, scores.absent)
-    present = rates(bank, values.max(0))
-    right = rates(bank, best_right(values, scores.clips, scores.right))
-    listed = rates(bank, absent.max(0))
-    without = removed(scores, value)
-    halves = []
-    for clips, asked in scores.halves():
-        bank, values = value(scores.bank[clips], scores.questions[clips])
-        other = rates(bank, values[:, ~asked].max(0))
-        own = best_right(values[:, asked], scores.clips[clips], scores.right[asked])
-        halves.append((other, rates(bank, own)))
+    peaks, values = scores.under(SHIPPED)
+    present = rates(peaks, values.max(0))
+    right = rates(peaks, best_right(values, scores.clips, scores.right))
+    listed = rates(peaks, scores.under(SHIPPED, absent=True)[1].max(0))
+    without = removed(scores, SHIPPED)
+    halves = in_halves(scores, SHIPPED)
     print(f"claims of a match, n = {len(listed)} listed, {len(without)} removed, {HALVES} halves;"
           f" recall, n = {len(right)}")  # fmt: skip
     print("setting  listed                removed               halves"
@@ -168,25 +215,36 @@ def values_table(scores: Scores, setting: float = 0.05) -> None:
     print(f"values at {setting:.0%}: false matches listed / removed / halves; recall, in halves;"
           " recall where exactly 5 % of listed match")  # fmt: skip
     candidates: dict[str, Value] = {
-        f"score - {weight:.2f} hubness": shipped(weight) for weight in (0.0, 0.5, 0.75, 1.0)
+        "score alone": less(0, 0),
+        "less 0.5 hubness": less(0.5, 0),
+        "less 0.75 hubness": less(0.75, 0),
+        "less 0.5 rivals": less(0, 0.5),
+        "less both, as shipped": SHIPPED,
+        "CSLS, all are rivals": less(0.5, 0.5, alike=True),
+        "less 0.75 and 0.5": less(0.75, 0.5),
+        "less 1.0 and 0.5": less(1.0, 0.5),
+        "standardised score": standardised,
     }
-    candidates |= {"standardised score": standardised, "CSLS from both sides": scaled_locally}
     for name, value in candidates.items():
-        bank, values = value(scores.bank, scores.questions)
-        _, absent = value(scores.bank, scores.absent)
+        peaks, values = scores.under(value)
+        absent = scores.under(value, absent=True)[1].max(0)
         right = best_right(values, scores.clips, scores.right)
-        halves = []
-        for clips, asked in scores.halves():
-            of_bank, of_asked = value(scores.bank[clips], scores.questions[clips])
-            own = best_right(of_asked[:, asked], scores.clips[clips], scores.right[asked])
-            other = rates(of_bank, of_asked[:, ~asked].max(0))
-            halves.append((share_at(other, setting), share_at(rates(of_bank, own), setting)))
-        others, owns = np.mean(halves, axis=0)
-        best = np.mean(right >= np.quantile(absent.max(0), 1 - setting))
-        listed, without = rates(bank, absent.max(0)), removed(scores, value)
-        print(f"  {name:22} {share_at(listed, setting):.3f} / {share_at(without, setting):.3f}"
-              f" / {others:.3f}   {share_at(rates(bank, right), setting):.3f}, {owns:.3f}"
+        halves = in_halves(scores, value)
+        others, owns = np.mean(
+            [[share_at(other, setting), share_at(own, setting)] for other, own in halves], axis=0
+        )
+        best = np.mean(right >= np.quantile(absent, 1 - setting))
+        listed, without = rates(peaks, absent), removed(scores, value)
+        print(f"  {name:24} {share_at(listed, setting):.3f} / {share_at(without, setting):.3f}"
+              f" / {others:.3f}   {share_at(rates(peaks, right), setting):.3f}, {owns:.3f}"
               f"   {best:.3f}")  # fmt: skip
+
+
+def crowded_table(scores: Scores, setting: float = 0.05) -> None:
+    """What it does to count clips that show the same among the rivals."""
+    print("recall where the right video stands in the library 20 times, every third video:"
+          f" as shipped {crowded(scores, SHIPPED, setting):.3f}, all are rivals"
+          f" {crowded(scores, less(0.5, 0.5, alike=True), setting):.3f}")  # fmt: skip
 
 
 def bank_against_itself(scores: Scores) -> None:
@@ -196,8 +254,8 @@ def bank_against_itself(scores: Scores) -> None:
     for _ in range(HALVES):
         order = random.permutation(scores.bank.shape[1])
         first, second = np.array_split(order, 2)
-        bank, values = shipped(float(HUB_WEIGHT))(scores.bank[:, first], scores.bank[:, second])
-        claims.append([share_at(rates(bank, values.max(0)), setting) for setting in SETTINGS])
+        peaks, values = SHIPPED(scores.bank[:, first], scores.bank[:, second], scores.means)
+        claims.append([share_at(rates(peaks, values.max(0)), setting) for setting in SETTINGS])
     means = "  ".join(
         f"{s:.2f}: {x:.3f}" for s, x in zip(SETTINGS, np.mean(claims, 0), strict=True)
     )
@@ -246,7 +304,8 @@ def scores_of(library: Library, entries: list[dict[str, Any]]) -> Scores:
     matrix = frame_matrix(library)
     started = time.perf_counter()
     of_bank = scores_in_one_pass(matrix, bank, library.pooler)
-    Null.of(of_bank, matrix.clip_ids)
+    means = mean_frames(matrix)
+    Null.of(of_bank, means, matrix.clip_ids)
     seconds = time.perf_counter() - started
     print(f"{len(name_of)} videos, {len(matrix)} clips, {len(matrix.rows)} frames;"
           f" null distribution of {len(bank)} texts made in {seconds * 1000:.0f} ms")  # fmt: skip
@@ -255,6 +314,7 @@ def scores_of(library: Library, entries: list[dict[str, Any]]) -> Scores:
         bank=of_bank,
         questions=scores_in_one_pass(matrix, encode([q for q, _ in questions]), library.pooler),
         absent=scores_in_one_pass(matrix, encode(absent), library.pooler),
+        means=means,
         clips=np.array([group[name_of[video]] for video in matrix.video_ids.tolist()]),
         right=np.array([right for _, right in questions]),
     )
@@ -275,6 +335,7 @@ def main() -> None:
         scores = scores_of(library, entries)
         settings_table(scores)
         values_table(scores)
+        crowded_table(scores)
         bank_against_itself(scores)
         ranking_table(scores)
 

@@ -11,7 +11,7 @@ library is accounted for: the more clips, the higher the best of them under any 
 
 **The value** of clip c under question q is its score less what either of them scores anyhow:
 
-    t(q, c) = s(q, c) - 0.75 h(c) - 0.5 r(q, c)
+    t(q, c) = s(q, c) - h(c) / 2 - r(q, c) / 2
 
 - `h(c)`, hubness: the mean of the highest tenth of c's scores under the bank. Hubs lie near to any
   question. A bank question's own score is left out of the h that corrects it.
@@ -47,7 +47,7 @@ __all__ = [
     "value",
 ]
 
-HUB_WEIGHT = np.float32(0.75)
+HUB_WEIGHT = np.float32(0.5)
 RIVALS_WEIGHT = np.float32(0.5)
 BEST = 100  # clips under a question among which its rivals are
 SHOWN = 30  # best of these, among which its best value is

@@ -55,10 +55,10 @@ from vidsift.store.files import write_atomically
 from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
-__all__ = ["false_alarm_rates", "prepare", "scores_in_one_pass"]
+__all__ = ["false_alarm_rates", "mean_frames", "prepare", "scores_in_one_pass"]
 
 _FILE = "null.npz"
-_FORMAT = 2
+_FORMAT = 1
 # Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
 _TEXTS_IN_STAGES = 300
 _CLIPS = 2_000  # whose frames are in memory at a time
@@ -100,7 +100,7 @@ def false_alarm_rates(
         return np.empty((len(scores), 0))
     bests = [best_places(of_term, BEST) for of_term in scores]
     used = np.unique(np.concatenate([asked, *bests]))
-    directions = null.directions(_means(_matrix_of(library, [records[i] for i in used])))
+    directions = null.directions(mean_frames(_matrix_of(library, [records[i] for i in used])))
     levels = np.stack([
         rivals(of_term[best], directions[np.searchsorted(used, best)],
                directions[np.searchsorted(used, asked)])
@@ -170,7 +170,7 @@ def _make(library: Library, scope: frozenset[int] | None) -> Null | None:
     texts = max(_LEAST_TEXTS, _PRODUCTS // len(matrix.rows))
     bank = bank_vectors(library.encoder)[:texts]
     scores = scores_in_one_pass(matrix, bank, library.pooler)
-    return Null.of(scores, _means(matrix), matrix.clip_ids)
+    return Null.of(scores, mean_frames(matrix), matrix.clip_ids)
 
 
 def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | None:
@@ -200,7 +200,7 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
     means, without = [], []
     for low in range(0, len(records), _CLIPS):
         matrix = _matrix_of(library, list(records.values())[low : low + _CLIPS])
-        means.append(_means(matrix))
+        means.append(mean_frames(matrix))
         without.append(hubness(scores_in_one_pass(matrix, bank, _first_stage(library)))[1])
     near = np.concatenate(without)  # (c, b)
     centre = np.concatenate(means).mean(0)
@@ -250,7 +250,7 @@ def _matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
     )
 
 
-def _means(matrix: FrameMatrix) -> Float32[np.ndarray, "c d"]:
+def mean_frames(matrix: FrameMatrix) -> Float32[np.ndarray, "c d"]:
     """Each clip's mean frame."""
     lengths = matrix.lengths[:, np.newaxis].astype(np.float32)
     return np.add.reduceat(matrix.rows, matrix.starts, axis=0) / lengths

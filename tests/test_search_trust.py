@@ -147,8 +147,8 @@ def test_the_best_value_of_a_text_by_hand() -> None:
     levels = rivals(scores, directions, directions)
     assert levels == pytest.approx([0.1, 0.1, (0.9 + 0.5 + 8 * 0.1) / 10], abs=1e-6)
     values = value(scores, near, levels)
-    assert values == pytest.approx([0.9 - 0.3 - 0.05, 0.5 - 0.05, 0.1 - 0.11], abs=1e-6)
-    assert peak(scores, near, directions) == pytest.approx(0.55, abs=1e-6)
+    assert values == pytest.approx([0.9 - 0.2 - 0.05, 0.5 - 0.05, 0.1 - 0.11], abs=1e-6)
+    assert peak(scores, near, directions) == pytest.approx(0.65, abs=1e-6)
 
 
 def test_only_the_ten_best_rivals_count() -> None:
