@@ -6,6 +6,7 @@ trained is how frames are attended to (`vidsift.models.attention_training`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,11 +53,11 @@ class TrainingProgress:
 class TrainingReport:
     """What came of training: the checkpoint, its figures, and what was left out.
 
-    `figures` holds what the checkpoint holds: `recall_at_1` and `mrr` of the best `epoch` on the
-    validation captions, those of the poolers that need no training as `untrained`, `chance`, the
-    numbers of captions and videos, and the recipe. `unknown_videos` are the names of captions'
-    videos that the library does not have; `skipped` are lines that could not be used, each with
-    its reason.
+    `figures` holds what the checkpoint holds: `recall_at_1` (with its `standard_error`) and `mrr`
+    of the best `epoch` on the validation captions, R@1 of the poolers that need no training as
+    `untrained`, `chance`, the numbers of captions and videos, and the recipe. `unknown_videos` are
+    the names of captions' videos that the library does not have; `skipped` are lines that could
+    not be used, each with its reason.
     """
 
     checkpoint: Path
@@ -130,7 +131,12 @@ def train_pooler(
     for epoch in fit(train, validation, recipe, state=state, resume=resume, on_step=on_step):
         epochs = epoch.number
         if epoch.pool is not None:
-            reached = {"epoch": epoch.number, "recall_at_1": epoch.recall_at_1, "mrr": epoch.mrr}
+            reached = {
+                "epoch": epoch.number,
+                "recall_at_1": epoch.recall_at_1,
+                "standard_error": _standard_error(epoch.recall_at_1, len(validation.items)),
+                "mrr": epoch.mrr,
+            }
             stamp = library.encoder.stamp
             write_checkpoint(out, PoolerCheckpoint(epoch.pool, stamp, {**figures, **reached}))
         last = TrainingProgress("training", last.done, last.total, epoch.number, epoch.recall_at_1)
@@ -251,6 +257,15 @@ def _split(pairs: Pairs, seed: int) -> tuple[Pairs, Pairs]:
     held_out = np.isin(pairs.videos[pairs.items], kept)
     validated = rng.permutation(np.flatnonzero(held_out))[:_MOST_VALIDATED]
     return pairs.take(np.flatnonzero(~held_out)), pairs.take(np.sort(validated))
+
+
+def _standard_error(share: float, count: int) -> float:
+    """Of a share of `count`, as if there were two more hits and two more misses.
+
+    Agresti and Coull (1998): the plain formula calls two hits of two certain.
+    """
+    wider = (share * count + 2) / (count + 4)
+    return math.sqrt(wider * (1 - wider) / (count + 4))
 
 
 def _chance(pairs: Pairs) -> float:

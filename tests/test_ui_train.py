@@ -90,6 +90,8 @@ def test_training_says_how_good_and_where(home, library, tmp_path):
     done = train("--captions", home / "captions.jsonl", "--epochs", 2, "--heads", 4, "--out", file)
     assert done.exit_code == 0, done.output
     assert isinstance(read_checkpoint(file).pool, MultiHeadPool)
+    # Two captions prove nothing.
+    assert "no better than pooling without training by more than luck" in done.stdout
     for words in ("trained, epoch", "softmax", "chance", "2 captions of 2 videos", str(file)):
         assert words in done.stdout
     assert "1 videos of captions are not in this library: elsewhere" in done.stderr
