@@ -63,7 +63,7 @@ _FORMAT = 1
 _TEXTS_IN_STAGES = 300
 _CLIPS = 2_000  # whose frames are in memory at a time
 # Frames times texts that take about a second; a larger library is asked fewer texts.
-_PRODUCTS = 120_000_000
+_PRODUCTS = 60_000_000
 _LEAST_TEXTS = 300
 _BLOCK = 32  # texts whose similarities to all frames are in memory at a time
 _KEPT_NULLS = 16
