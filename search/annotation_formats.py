@@ -61,17 +61,19 @@ def span_of(start: Any, end: Any, duration: Any = None) -> Span | None:
         # Some published spans end after their video, by rounding.
         last = min(last, _number(duration, "duration"))
     if not 0 <= first < last:
-        raise MalformedError(f"needs 0 <= start < end, within the video; got {start} to {end}")
+        raise MalformedError(
+            f"needs 0 <= start < end, within the video; got {start!s:.30} to {end!s:.30}"
+        )
     return Span(first, last)
 
 
 def _number(value: Any, what: str) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise MalformedError(f"{what} is no number: {value!r}")
+        raise MalformedError(f"{what} is no number: {value!r:.60}")
     return number
 
 
@@ -97,13 +99,13 @@ def _record(entry: Entry) -> dict[str, Any]:
 def _list(record: dict[str, Any], key: str) -> list[Any]:
     value = record.get(key)
     if not isinstance(value, list):
-        raise MalformedError(f"{key} is no list: {value!r}")
+        raise MalformedError(f"{key} is no list: {value!r:.60}")
     return value
 
 
 def _pair(value: Any, what: str) -> tuple[Any, Any]:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise MalformedError(f"{what} needs a start and an end, got {value!r}")
+        raise MalformedError(f"{what} needs a start and an end, got {value!r:.60}")
     return value[0], value[1]
 
 
@@ -175,7 +177,7 @@ def _thumos14(entry: Entry) -> Iterator[Draft]:
     record = _record(entry)
     for annotation in _list(record, "annotations"):
         if not isinstance(annotation, dict):
-            raise MalformedError(f"annotations holds {annotation!r}, no object")
+            raise MalformedError(f"annotations holds {annotation!r:.60}, no object")
         start, end = _pair(annotation.get("segment"), "segment")
         name = _class_name(annotation.get("label"))
         yield Draft(entry.key, name, start, end, record.get("duration"))
@@ -191,7 +193,7 @@ def _kinetics(entry: Entry) -> Iterator[Draft]:
     record = _record(entry)
     annotation = record.get("annotations", record)
     if not isinstance(annotation, dict):
-        raise MalformedError(f"annotations is no object: {annotation!r}")
+        raise MalformedError(f"annotations is no object: {annotation!r:.60}")
     times = annotation.get("segment", [annotation.get("time_start"), annotation.get("time_end")])
     start, end = _pair(times, "segment")
     first, last = _number(start, "start"), _number(end, "end")

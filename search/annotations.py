@@ -118,7 +118,7 @@ def json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any] | st
             continue
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             yield number, f"{path}:{number}: no JSON: {_oneline(error)}"
             continue
         if isinstance(value, dict):
@@ -164,14 +164,14 @@ def _entries(path: Path, text: str, skipped: list[str]) -> list[Entry]:
     if text.lstrip()[0] in "[{":
         try:
             return list(_json_entries(path, text))
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise AnnotationError(f"{path}: is not valid JSON: {_oneline(error)}") from error
     rows = csv.DictReader(text.splitlines())
-    if _CSV_COLUMNS & set(rows.fieldnames or ()) and len(rows.fieldnames or ()) > 1:
-        try:
+    try:
+        if _CSV_COLUMNS & set(rows.fieldnames or ()) and len(rows.fieldnames or ()) > 1:
             return [Entry(path, rows.line_num, "", row) for row in rows]
-        except csv.Error as error:
-            raise AnnotationError(f"{path}:{rows.line_num}: is not valid CSV: {error}") from error
+    except csv.Error as error:
+        raise AnnotationError(f"{path}:{rows.line_num}: is not valid CSV: {error}") from error
     return list(_text_lines(path, text))
 
 
@@ -181,7 +181,7 @@ def _is_jsonl(text: str) -> bool:
     for line in islice((line for line in text.split("\n") if line.strip()), 20):
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             found += 1

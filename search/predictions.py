@@ -50,6 +50,8 @@ class MomentTruth:
     saliency: Float64[np.ndarray, "c a"] | None = field(default=None)
 
 
+_LONGEST_SECONDS = 1e7  # four months; every clip of 2 s has its row
+
 _Read = TypeVar("_Read", MomentPrediction, MomentTruth)
 
 
@@ -118,8 +120,12 @@ def _prediction(value: dict[str, Any]) -> MomentPrediction:
 
 def _truth(value: dict[str, Any]) -> MomentTruth:
     duration = value.get("duration")
-    if isinstance(duration, bool) or not isinstance(duration, int | float) or not duration > 0:
-        raise _MalformedError(f"duration is no positive number: {duration!r}")
+    if (
+        isinstance(duration, bool)
+        or not isinstance(duration, int | float)
+        or not (0 < duration <= _LONGEST_SECONDS)
+    ):
+        raise _MalformedError(f"duration is no number of seconds: {str(duration)[:40]}")
     windows = _numbers(value, "relevant_windows", 2)
     if windows.size == 0 or windows.shape[1] != 2 or not (windows[:, 0] < windows[:, 1]).all():
         raise _MalformedError("relevant_windows needs at least one [start, end], start before end")
@@ -146,7 +152,7 @@ def _clip_scores(value: dict[str, Any], duration: float) -> Float64[np.ndarray, 
 def _qid(value: dict[str, Any]) -> str:
     qid = value.get("qid")
     if isinstance(qid, bool) or not isinstance(qid, int | str) or qid == "":
-        raise _MalformedError(f"qid is neither number nor text: {qid!r}")
+        raise _MalformedError(f"qid is neither number nor text: {qid!r:.60}")
     return str(qid)
 
 
@@ -154,7 +160,7 @@ def _numbers(value: dict[str, Any], key: str, axes: int) -> Float64[np.ndarray, 
     given = value.get(key)
     try:
         numbers = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise _MalformedError(f"{key} is no list of numbers, alike in length") from error
     if (numbers.ndim != axes and numbers.size) or not isinstance(given, list):
         raise _MalformedError(f"{key} is no list of numbers, alike in length")

@@ -207,6 +207,8 @@ def test_ill_formed_predictions_are_named_and_the_rest_is_scored(tmp_path: Path)
     [
         {"duration": 0},
         {"duration": "20"},
+        {"duration": 1e300},
+        {"relevant_windows": [[0, 10**400]]},
         {"relevant_windows": []},
         {"relevant_windows": [[5, 5]]},
         {"relevant_windows": [[-1, 5]]},
