@@ -16,7 +16,14 @@ from vidsift.models.encoder import Encoder
 from vidsift.times import clock
 from vidsift.types import ClipRecord, TextQuery, VideoRecord
 
-__all__ = ["clip_at", "frames_around", "moment_query", "parse_moment", "picture_query"]
+__all__ = [
+    "clip_at",
+    "frames_around",
+    "moment_query",
+    "parse_moment",
+    "picture_query",
+    "read_picture",
+]
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 _MOST_PIXELS = 100_000_000
@@ -97,12 +104,16 @@ def picture_query(path: Path, encoder: Encoder) -> TextQuery:
         QueryError: the file is absent, is no picture, is damaged, or too large or narrow.
         EncoderError: the encoder cannot run.
     """
-    picture = _read_picture(path, encoder.picture_size)
+    picture = read_picture(path, encoder.picture_size)
     return TextQuery(path.name, encoder.encode_frames(picture[np.newaxis])[0])
 
 
-def _read_picture(path: Path, short_side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The upright picture in RGB, what is transparent white, no larger than the encoder needs."""
+def read_picture(path: Path, short_side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The upright picture in RGB, what is transparent white, no larger than the encoder needs.
+
+    Raises:
+        QueryError: the file is absent, is no picture, is damaged, or too large or narrow.
+    """
     try:
         # Pillow warns of what is large; our own limit is checked before a pixel is decoded.
         quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -161,20 +161,23 @@ def projection(
         def show(progress: ProjectionProgress) -> None:
             update(description=progress.stage, completed=progress.done, total=progress.total)
 
-        known = {"format": captions_format, "seed": seed, "on_progress": show}
-        source, out_file = captions.expanduser(), file.expanduser()
-        if pictures is not None:
-            folder = pictures.expanduser()
-            if not folder.is_dir():
-                raise ConfigError(f"--pictures {folder}: is no folder")
+        folder = pictures.expanduser() if pictures else None
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"--pictures {folder}: is no folder")
+        with ExitStack() as stack:
+            opened = None
+            if folder is None:
+                opened = stack.enter_context(open_library(context, library, device=device))
             report = train_projection(
-                source, out_file, pictures=folder, device=device or "auto", **known
+                captions.expanduser(),
+                file.expanduser(),
+                pictures=folder,
+                library=opened,
+                format=captions_format,
+                device=opened.settings.device if opened else device or "auto",
+                seed=seed,
+                on_progress=show,
             )
-        else:
-            with open_library(context, library, device=device) as opened:
-                report = train_projection(
-                    source, out_file, library=opened, device=opened.settings.device, **known
-                )
     _say_what_was_left_out(
         ("names of captions are not there", report.unknown),
         ("lines and files were skipped", report.skipped),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float32, UInt8
 
 from vidsift.errors import EncoderError
 from vidsift.models.conversion import is_converted, use_converted
@@ -51,6 +52,7 @@ __all__ = [
     "TEXT_WEIGHTS",
     "Weights",
     "complete_variant",
+    "encode_classes",
     "list_variants",
     "needs_preparation",
     "open_class_tower",
@@ -191,8 +193,7 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
 
 
 def open_class_tower(device: str) -> Tower:
-    """Pictures of `Geometry` to unit-length ConSE (n, 384) beside the roots of the probabilities
-    (n, 1000): what a projection is trained on.
+    """What `encode_classes` needs.
 
     Raises:
         EncoderError: packages, weights or the device are not here.
@@ -207,6 +208,15 @@ def open_class_tower(device: str) -> Tower:
 
     key = f"{_Variant.of(_BARE).key}-classes"
     return use_converted(key, _convert_classes, "classes", load)
+
+
+def encode_classes(
+    tower: Tower, images: UInt8[np.ndarray, "n h w 3"]
+) -> tuple[Float32[np.ndarray, "n d"], Float32[np.ndarray, "n k"]]:
+    """What a projection is trained on: ConSE of frames of any size at unit length, and the square
+    roots of their class probabilities."""
+    both = tower(np.ascontiguousarray(_GEOMETRY.apply(images)))
+    return both[:, :DIMENSION], both[:, DIMENSION:]
 
 
 def list_variants(device: str) -> tuple[EncoderStatus, ...]:

@@ -15,6 +15,7 @@ Axes: k classes, j rank, d dimensions.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -143,5 +144,6 @@ def write_projection(path: Path, projection: Projection) -> None:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+            part.unlink()
         raise EncoderError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -23,6 +23,7 @@ RANK = 128  # of what is kept: twice the size ranks no better
 _FOLDS = 5
 # Where captions and classes have next to nothing in common the regression must not blow up.
 _LEAST_SCALE = 0.1
+_ROUNDING = 1e-6  # scores of equal items differ by less
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,12 @@ def _ridge(
     n, k = inputs.shape
     gram = inputs @ inputs.T if n < k else inputs.T @ inputs
     gram[np.diag_indices_from(gram)] += strength
-    if n < k:
-        weights: np.ndarray = inputs.T @ np.linalg.solve(gram, targets)
-        return weights
-    return np.linalg.solve(gram, inputs.T @ targets)
+    weights: np.ndarray = (
+        inputs.T @ np.linalg.solve(gram, targets)
+        if n < k
+        else np.linalg.solve(gram, inputs.T @ targets)
+    )
+    return weights
 
 
 def choose_strength(
@@ -152,7 +155,8 @@ def rank_captions(pairs: Captioned, projection: Projection | None) -> Int64[np.n
         frames = _unit(frames + inputs @ projection.left @ projection.right)
     scores = pairs.captions @ _means(frames, pairs.item_of_frame).T  # (m, n)
     own = np.take_along_axis(scores, pairs.item_of_caption[:, None], axis=1)
-    return (scores >= own).sum(1)
+    ranks: np.ndarray = (scores >= own - _ROUNDING).sum(1)
+    return ranks
 
 
 def _unit(vectors: Float32[np.ndarray, "f k"]) -> Float32[np.ndarray, "f k"]:
