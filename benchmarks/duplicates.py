@@ -132,17 +132,18 @@ def confusion(library: Library, entries: list[dict[str, Any]], whiten: Whitening
     pairs: dict[frozenset[int], tuple[float, bool]] = {}
     for entry in entries:
         for query in library.encoder.encode_texts(entry["queries"]):
-            for a, b in itertools.combinations(moments(library, every, query), 2):
+            shown = [
+                (each, whiten(footage(library, clips[each.video_id], each.span)))
+                for each in moments(library, every, query)
+            ]
+            for (a, first), (b, second) in itertools.combinations(shown, 2):
                 key = frozenset((a.clip_id, b.clip_id))
-                if group[a.video_id] == group[b.video_id] or key in pairs:
-                    continue
-                shown = [footage(library, clips[each.video_id], each.span) for each in (a, b)]
-                if min(map(len, shown)):
-                    alike = footage_similarity(*map(whiten, shown))
-                    pairs[key] = (alike, max(map(len, shown)) > 2)
+                if group[a.video_id] != group[b.video_id] and len(first) and len(second):
+                    longer = max(len(first), len(second)) > 2
+                    pairs[key] = (footage_similarity(first, second), longer)
     values = np.array([value for value, _ in pairs.values()])
-    longer = np.array([value for value, is_longer in pairs.values() if is_longer])
-    for name, some in (("other footage", values), ("of more than two frames", longer)):
+    long = np.array([value for value, longer in pairs.values() if longer])
+    for name, some in (("other footage", values), ("of more than two frames", long)):
         share = np.mean(some >= SAME_FOOTAGE)
         print(f"  {name:<28} {share:.5f} of {len(some):,} pairs confused")
 
