@@ -16,6 +16,7 @@ from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under, real_path
 from indexer.video import Recipe, encode_cues, index_video
+from search.trust import prepare
 from vidsift.errors import MediaError, MediaToolError, VidsiftError
 from vidsift.library import Library
 from vidsift.media.probe import probe
@@ -108,6 +109,7 @@ def index_videos(
             )
             if library.catalog.stamp() is not None:
                 library.index(write=True)
+                prepare(library)
     return report
 
 

@@ -7,19 +7,14 @@ responsive and most distinct of them are what the index holds.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
 from importlib import resources
 
 import numpy as np
 from jaxtyping import Float32
 
-from vidsift.config import cache_dir
-from vidsift.errors import StorageError
+from search.bank import encode_once
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder
-from vidsift.store.files import write_atomically
 from vidsift.types import ClipVectors
 
 __all__ = ["PrototypeBank", "prototype_texts"]
@@ -34,27 +29,6 @@ def prototype_texts() -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def _encoded(encoder: Encoder) -> Float32[np.ndarray, "q d"]:
-    """The bank's vectors, kept in the cache folder: a thousand texts take seconds to encode."""
-    texts = prototype_texts()
-    key = hashlib.sha256("\n".join([repr(encoder.stamp), *texts]).encode()).hexdigest()[:32]
-    file = cache_dir() / "prototypes" / f"{key}.npy"
-    shape = (len(texts), encoder.stamp.dimension)
-    try:
-        kept = np.load(file, allow_pickle=False)
-        if kept.shape == shape and kept.dtype == np.float32:
-            return np.asarray(kept)
-    except (OSError, ValueError, EOFError):
-        pass  # not there yet, or cut short: encoded again
-    vectors = encoder.encode_texts(texts)
-    content = io.BytesIO()
-    np.save(content, vectors, allow_pickle=False)
-    with contextlib.suppress(OSError, StorageError):  # a cache that cannot be kept costs only time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, [content.getvalue()])
-    return vectors
-
-
 class PrototypeBank:
     """Pools clips by cross-modal attention to the prototypes."""
 
@@ -66,7 +40,7 @@ class PrototypeBank:
     @classmethod
     def for_encoder(cls, encoder: Encoder, pooler: Pooler, most: int) -> PrototypeBank:
         """The shipped bank in the space of `encoder`; at most `most` vectors a clip."""
-        return cls(_encoded(encoder), pooler, most)
+        return cls(encode_once(encoder, prototype_texts(), "prototypes"), pooler, most)
 
     def vectors(self, frames: Float32[np.ndarray, "n d"]) -> ClipVectors:
         """At most K unit vectors for one clip's frames.

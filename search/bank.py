@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -15,7 +16,7 @@ from vidsift.errors import StorageError
 from vidsift.models.encoder import Encoder
 from vidsift.store.files import write_atomically
 
-__all__ = ["bank_texts", "bank_vectors"]
+__all__ = ["bank_texts", "bank_vectors", "encode_once"]
 
 
 def bank_texts() -> tuple[str, ...]:
@@ -25,10 +26,17 @@ def bank_texts() -> tuple[str, ...]:
 
 
 def bank_vectors(encoder: Encoder) -> Float32[np.ndarray, "b d"]:
-    """The bank's unit-length vectors, kept in the cache folder: to encode it takes seconds."""
-    texts = bank_texts()
+    """The bank's unit-length vectors."""
+    return encode_once(encoder, bank_texts(), "bank")
+
+
+def encode_once(encoder: Encoder, texts: Sequence[str], kind: str) -> Float32[np.ndarray, "b d"]:
+    """Unit-length vectors of texts that ship with vidsift, kept below `kind` in the cache folder.
+
+    To encode hundreds of texts takes seconds.
+    """
     key = hashlib.sha256("\n".join([repr(encoder.stamp), *texts]).encode()).hexdigest()[:32]
-    file = cache_dir() / "bank" / f"{key}.npy"
+    file = cache_dir() / kind / f"{key}.npy"
     try:
         kept = np.load(file, allow_pickle=False)
         if kept.shape == (len(texts), encoder.stamp.dimension) and kept.dtype == np.float32:
@@ -39,5 +47,6 @@ def bank_vectors(encoder: Encoder) -> Float32[np.ndarray, "b d"]:
     content = io.BytesIO()
     np.save(content, vectors, allow_pickle=False)
     with contextlib.suppress(OSError, StorageError):  # a cache that cannot be kept costs only time
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, [content.getvalue()])
     return vectors

@@ -97,9 +97,13 @@ class SearchEngine:
         chosen = [each.best for each in folded]
         rates = found.rates([each.moment for each in chosen])
         results = self._results(chosen, rates, [each.duplicates for each in folded], found)
+        page = list(islice((each for each in results if each), offset, None))
+        if not found.coverage:
+            # Videos took turns; what is shown is best first. Ranks that words had a part in stay.
+            page.sort(key=lambda result: -result.moment.score)
         return Answer(
             query=asked.text,
-            results=tuple(islice((each for each in results if each), offset, None)),
+            results=tuple(page),
             matched=self._matched(asked, chosen, rates, found),
             exact=found.exact,
         )

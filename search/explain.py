@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from search.candidates import find_candidates
+from search.fusion import CrossModal, Scale, attend
 from search.moments import find_moments, frame_spans
 from vidsift.errors import QueryError
 from vidsift.library import Library
@@ -36,6 +37,7 @@ __all__ = [
     "look_at",
 ]
 
+_LEAST_DEVIATION = 0.01  # of cosines: where all are alike nothing must be divided by 0
 _MOST_PARTS = 3
 _MOST_TRIED = 16
 _LEAST_SECONDS = 0.1  # shorter stretches are single frames beside a cut
@@ -70,7 +72,8 @@ class TermExplanation:
     `search.candidates.Candidates`). `score` is that of the moment's best clip, `elsewhere` that of
     the best clip if the moment were not there (None: the moment is all there is). `best_seconds` is
     the moment's most similar frame. `without` has, of the stretches that weigh more than an even
-    share, the three that are missed most.
+    share, the three that are missed most. `cross_modal` tells how much the picture and what is said
+    count; None where nothing is said in the moment.
     """
 
     query: TextQuery
@@ -82,6 +85,7 @@ class TermExplanation:
     best_seconds: float
     best_similarity: float
     without: tuple[Without, ...]
+    cross_modal: CrossModal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,7 @@ def explain(
         raise QueryError(f"{video.path}: is not searchable: {video.reason or 'it has no clips'}")
     vectors = np.stack([term.vector for term in terms])  # (t, d)
     reading = _Reading(library, video, records)
-    usual = _background(library, vectors)
+    usual, spread = _background(library, vectors)
     moment = at if isinstance(at, Span) else _moment_at(reading, vectors, usual, at)
     inside = reading.overlaps(moment)  # (n,)
     if not inside.any():
@@ -137,8 +141,8 @@ def explain(
         starts=reading.starts,
         ends=reading.ends,
         terms=tuple(
-            _explain_term(reading, term, inside, float(background))
-            for term, background in zip(terms, usual, strict=True)
+            _explain_term(reading, term, inside, Scale(mean, max(deviation, _LEAST_DEVIATION)))
+            for term, mean, deviation in zip(terms, usual.tolist(), spread.tolist(), strict=True)
         ),
         said=_said(library, video, terms, moment),
     )
@@ -163,6 +167,7 @@ class _Reading:
 
     def __init__(self, library: Library, video: VideoRecord, records: list[ClipRecord]) -> None:
         self.records = records
+        self._library, self._video = library, video
         self._pooler: Pooler = library.pooler
         dimension = library.encoder.stamp.dimension
         clips = [
@@ -211,6 +216,30 @@ class _Reading:
         frames = self.frames[np.newaxis]
         return np.array(self._pooler(vector[np.newaxis], frames, kept[np.newaxis])[1][0, 0])
 
+    def cross_modal(
+        self, query: TextQuery, score: float, inside: Bool[np.ndarray, "n"], usual: Scale
+    ) -> CrossModal | None:
+        """Attention over the picture and the cues in the moment; None where there are no cues."""
+        places = np.flatnonzero(inside)
+        moment = Span(float(self.starts[places[0]]), float(self.ends[places[-1]]))
+        here = [
+            record.id
+            for record in self._library.catalog.cues_of_video(self._video.id)
+            if record.cue.span.overlap(moment) > 0
+        ]
+        if not here:
+            return None
+        ids, vectors = self._library.catalog.cue_vectors()
+        cosines = vectors @ query.vector
+        said = Scale(float(cosines.mean()), max(float(cosines.std()), _LEAST_DEVIATION))
+        return attend(
+            query.vector,
+            score,
+            vectors[np.isin(ids, here)],
+            picture_scale=usual,
+            words_scale=said,
+        )
+
     def ranked(self, vectors: Float32[np.ndarray, "t d"]) -> list[RankedClip]:
         """The clips under the mean of the terms, best first."""
         pooled, weights = self._pooler(vectors, self._frames, self._mask)  # (t, c, d), (t, c, m)
@@ -227,10 +256,14 @@ class _Reading:
         ]
 
 
-def _background(library: Library, vectors: Float32[np.ndarray, "t d"]) -> Float32[np.ndarray, "t"]:
+def _background(
+    library: Library, vectors: Float32[np.ndarray, "t d"]
+) -> tuple[Float32[np.ndarray, "t"], Float32[np.ndarray, "t"]]:
     """How similar frames of the library usually are to each term, as a search takes it."""
-    background = find_candidates(vectors, library).background
-    return np.zeros(len(vectors), np.float32) if background is None else background
+    candidates = find_candidates(vectors, library)
+    if candidates.background is None or candidates.spread is None:
+        return np.zeros(len(vectors), np.float32), np.ones(len(vectors), np.float32)
+    return candidates.background, candidates.spread
 
 
 def _moment_at(
@@ -249,7 +282,7 @@ def _moment_at(
 
 
 def _explain_term(
-    reading: _Reading, query: TextQuery, inside: Bool[np.ndarray, "n"], background: float
+    reading: _Reading, query: TextQuery, inside: Bool[np.ndarray, "n"], usual: Scale
 ) -> TermExplanation:
     similarities = reading.frames @ query.vector
     weights = reading.weights(query.vector, inside)
@@ -269,12 +302,13 @@ def _explain_term(
         query=query,
         similarities=similarities,
         weights=weights,
-        background=background,
+        background=usual.mean,
         score=score or 0.0,
         elsewhere=reading.score(query.vector, ~inside),
         best_seconds=float(reading.pts[best]),
         best_similarity=float(similarities[best]),
         without=tuple(without[:_MOST_PARTS]),
+        cross_modal=reading.cross_modal(query, score or 0.0, inside, usual),
     )
 
 

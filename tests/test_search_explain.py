@@ -140,6 +140,12 @@ def test_the_lines_of_subtitles_that_count(library):
         ("Look at the flag", ()),  # grey, as every text without a colour: near to red, 0.58
     ]
     assert explained.said[1].similarity == pytest.approx(0.58, abs=0.01)
+    gate = explained.terms[0].cross_modal
+    assert gate is not None
+    assert gate.picture + gate.words == pytest.approx(1)
+    assert gate.cue_weights[1] == gate.cue_weights.max()  # "How RÉD it is!", of three in the moment
+    silent = explain(library, [ask(library, "red")], library.video("fading.mp4"), 1.0)
+    assert silent.terms[0].cross_modal is None
 
 
 def test_what_cannot_be_explained_is_one_clear_line(library, tmp_path):

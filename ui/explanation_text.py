@@ -38,6 +38,11 @@ def term_sentences(term: TermExplanation) -> list[str]:
             )
     if not changed:
         sentences.append(f"no stretch alone carries it: without any one the score stays {before}")
+    if term.cross_modal is not None:
+        sentences.append(
+            f"the picture counts {term.cross_modal.picture:.0%}, what is said in it"
+            f" {term.cross_modal.words:.0%}"
+        )
     if term.elsewhere is not None:
         sentences.append(f"elsewhere in this video the best is {term.elsewhere:.2f}")
     return sentences
@@ -91,6 +96,11 @@ def _term_json(
         "text": term.query.text,
         "score": round(term.score, 6),
         "background": round(term.background, 6),
+        "cross_modal": term.cross_modal
+        and {
+            "picture": round(term.cross_modal.picture, 6),
+            "words": round(term.cross_modal.words, 6),
+        },
         "elsewhere": None if term.elsewhere is None else round(term.elsewhere, 6),
         "best_seconds": round(term.best_seconds, 3),
         "best_similarity": round(term.best_similarity, 6),

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     false_alarm_rate: float = Field(
         0.05, gt=0, lt=1, description="above it the answer is: nothing here matches"
     )
-    moments_per_video: int = Field(3, ge=1, description="before other videos have had their turn")
+    moments_per_video: int = Field(1, ge=1, description="before other videos have had their turn")
 
     summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")
 
