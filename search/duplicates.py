@@ -28,7 +28,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -132,7 +132,8 @@ def fold(
         whitening: gives the library's; not asked where all is of one video.
     """
     found: list[Folded[_Ranked]] = []
-    seen = _Seen(whitening)
+    seen: list[_Seen] = []  # of those that have frames, in the same order
+    whiten = cache(whitening)
     behind = 0
     for each in ranked:
         if len(found) == wanted:
@@ -140,48 +141,45 @@ def fold(
             if behind > _LOOK_AHEAD:
                 break
         frames = frames_of(each)
-        twin = None if frames is None else seen.twin(video_of(each), frames)
+        own = None
+        if frames is not None and len(frames):
+            own = _Seen(len(found), video_of(each), frames, whiten)
+        twin = None if own is None else own.twin(seen)
         if twin is not None:
             found[twin].duplicates.append(each)
         elif len(found) < wanted:
-            seen.add(len(found), video_of(each), frames)
+            seen += [] if own is None else [own]
             found.append(Folded(each))
     return found
 
 
+@dataclass
 class _Seen:
-    """The footage of those that are found so far."""
+    """The footage of one that is or would be found, and its place."""
 
-    def __init__(self, whitening: Callable[[], Whitening]) -> None:
-        self._whitening = cache(whitening)
-        self._places: list[int] = []
-        self._videos: list[int] = []
-        self._footage: list[Footage] = []
-        self._white: list[Footage] = []  # of the first of these, as many as were compared
+    place: int
+    video: int
+    frames: Footage
+    whitening: Callable[[], Whitening]
 
-    def add(self, place: int, video: int, frames: Footage | None) -> None:
-        if frames is not None and len(frames):
-            self._places.append(place)
-            self._videos.append(video)
-            self._footage.append(frames)
+    @cached_property
+    def white(self) -> Footage:
+        return self.whitening()(self.frames)
 
-    def twin(self, video: int, frames: Footage) -> int | None:
+    def twin(self, seen: list[_Seen]) -> int | None:
         """The first place whose footage is the same and of another video."""
-        others = np.array(self._videos) != video
-        if not len(frames) or not others.any():
+        others = [other for other in seen if other.video != self.video]
+        if not others:
             return None
-        whiten = self._whitening()
-        self._white += map(whiten, self._footage[len(self._white) :])
-        own = whiten(frames)
-        lengths = np.array([len(white) for white in self._white])
+        lengths = np.array([len(other.frames) for other in others])
         starts = np.cumsum(lengths) - lengths
         # No matching is better than each frame's own best match, whatever the order: few pass.
-        products = own @ np.concatenate(self._white).T  # (n, all frames)
+        products = self.white @ np.concatenate([other.white for other in others]).T
         of_own = np.maximum.reduceat(products, starts, axis=1).mean(0)
         of_theirs = np.add.reduceat(products.max(0), starts) / lengths
-        bound = np.where(len(own) < lengths, of_own, of_theirs)
-        bound = np.where(len(own) == lengths, np.maximum(of_own, of_theirs), bound)
-        for i in np.flatnonzero(others & (bound >= SAME_FOOTAGE)).tolist():
-            if footage_similarity(own, self._white[i]) >= SAME_FOOTAGE:
-                return self._places[i]
+        bound = np.where(len(self.frames) < lengths, of_own, of_theirs)
+        bound = np.where(len(self.frames) == lengths, np.maximum(of_own, of_theirs), bound)
+        for i in np.flatnonzero(bound >= SAME_FOOTAGE).tolist():
+            if footage_similarity(self.white, others[i].white) >= SAME_FOOTAGE:
+                return others[i].place
         return None

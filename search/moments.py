@@ -138,9 +138,10 @@ def _at_least(span: Span, within: Span) -> Span:
 
 def _smooth(curve: Float32[np.ndarray, "n"]) -> Float32[np.ndarray, "n"]:
     # The median of three, not the mean: it takes out single odd frames and leaves edges alone.
-    before, after = np.r_[curve[:1], curve[:-1]], np.r_[curve[1:], curve[-1:]]
-    low, high = np.minimum(before, after), np.maximum(before, after)
-    return np.asarray(np.clip(curve, low, high), dtype=np.float32)
+    smooth = curve.copy()
+    before, after = curve[:-2], curve[2:]
+    np.clip(curve[1:-1], np.minimum(before, after), np.maximum(before, after), out=smooth[1:-1])
+    return smooth
 
 
 def frame_spans(
