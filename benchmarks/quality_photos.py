@@ -1,9 +1,11 @@
 """Text to image: the rank of each photograph among all of its source for each of its captions.
 
-    python -m benchmarks.quality_photos PHOTOS [--encoder NAME] [--prefix coco_]
+    python -m benchmarks.quality_photos PHOTOS [--encoder NAME] [--prefix PREFIX]
 
 PHOTOS is a folder of photographs; beside it lies PHOTOS.json, a list of
-`{"file": "...", "captions": ["...", ...]}`.
+`{"file": "...", "captions": ["...", ...]}`, of which those whose name begins with PREFIX count.
+Intervals are of 95 %, by a bootstrap over photographs. The projection of `builtin` was trained on
+photographs of COCO: of these only `builtin:conse` tells anything.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks.quality_videos import clustered_interval
 from vidsift.models.encoder import open_encoder
 
 RANKS = (1, 5, 10)
@@ -25,7 +28,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--encoder", default="builtin")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--prefix", default="coco_")
+    parser.add_argument("--prefix", default="flickr_")
     arguments = parser.parse_args()
 
     listed = json.loads(arguments.photos.with_suffix(".json").read_text(encoding="utf-8"))
@@ -46,7 +49,10 @@ def main() -> None:
 
     print(f"{encoder.stamp.name}: {len(captions)} captions, {len(photos)} photographs")
     for k in RANKS:
-        print(f"R@{k:<3} {(rank <= k).mean():.3f}   chance {k / len(photos):.3f}")
+        found = (rank <= k).astype(float)
+        low, high = clustered_interval(found, owner)
+        chance = k / len(photos)
+        print(f"R@{k:<3} {found.mean():.3f} [{low:.3f}, {high:.3f}]   chance {chance:.3f}")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@
 
 DATA_FOLDER holds `videos.json` and `videos/`: a list of {"file", "queries": [..], "dup_group"?,
 "moments"?: [{"start", "end", "query"}]}. Prints R@1/5/10 (a video counts once, members of one
-dup_group count for each other), the mean tIoU of moments inside the right video, and how much of
-the exact query-conditioned ranking the candidates hold: each beside its chance level and n.
+dup_group count for each other) with the interval of 95 % by a bootstrap over videos, the mean tIoU
+of moments inside the right video, and how much of the exact query-conditioned ranking the
+candidates hold: each beside its chance level and n.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from vidsift.library import Library
 from vidsift.types import ClipRecord, Span
 
 CUTOFFS = (1, 5, 10)
+RESAMPLES = 2000
 
 
 def groups_of(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -42,22 +44,34 @@ def recall(library: Library, entries: list[dict[str, Any]]) -> None:
     group = groups_of(entries)
     engine = SearchEngine(library)
     total = len(library.catalog.videos("searchable"))
-    hits = dict.fromkeys(CUTOFFS, 0)
     chance = dict.fromkeys(CUTOFFS, 0.0)
-    n = 0
-    for entry in entries:
+    hits: list[list[bool]] = []  # of each question, by cutoff
+    owners: list[int] = []
+    for owner, entry in enumerate(entries):
         right = sum(group[other["file"]] == group[entry["file"]] for other in entries)
         for query in entry["queries"]:
-            n += 1
             found = [result.video.name for result in engine.search(query, 100)]
             ranked = [group[name] for name in dict.fromkeys(found)]
+            hits.append([group[entry["file"]] in ranked[:k] for k in CUTOFFS])
+            owners.append(owner)
             for k in CUTOFFS:
-                hits[k] += group[entry["file"]] in ranked[:k]
                 miss = np.prod([(total - right - i) / (total - i) for i in range(k)])
                 chance[k] += 1 - float(miss)
+    n = len(hits)
     print(f"text to video, {total} videos, {n} questions")
-    for k in CUTOFFS:
-        print(f"  R@{k:<2} {hits[k] / n:.3f}   chance {chance[k] / n:.3f}")
+    for k, shares in zip(CUTOFFS, np.array(hits, float).T, strict=True):
+        low, high = clustered_interval(shares, np.array(owners))
+        print(
+            f"  R@{k:<2} {shares.mean():.3f} [{low:.3f}, {high:.3f}]   chance {chance[k] / n:.3f}"
+        )
+
+
+def clustered_interval(values: np.ndarray, owners: np.ndarray) -> tuple[float, float]:
+    """95 % of the mean by bootstrap over owners, whose values stand and fall together."""
+    sums, counts = np.bincount(owners, values), np.bincount(owners)
+    drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def moments(library: Library, entries: list[dict[str, Any]], seed: int = 0) -> None:
