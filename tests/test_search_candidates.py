@@ -221,6 +221,12 @@ def test_candidates_come_in_hundreds() -> None:
     counts = {results: candidate_count(settings, results) for results in (1, 33, 34, 66, 100)}
     assert counts == {1: 100, 33: 100, 34: 200, 66: 200, 100: 300}
     assert candidate_count(Settings(candidates=150), 10) == 200
+    assert [candidate_count(settings, results) for results in (333, 900, 1234)] == [
+        1000,
+        1000,
+        1300,
+    ]
+    assert candidate_count(Settings(candidates=5000), 10) == 5000
 
 
 @pytest.mark.parametrize("exact_clips", [300, 0])
