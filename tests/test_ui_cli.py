@@ -347,6 +347,7 @@ def test_json_names_absolute_files(home, library, tmp_path, monkeypatch):
         (["search", ""], ["question", "empty"]),
         (["search", "x" * 10_000], ["10,000", "shorten"]),
         (["search", "dog", "-k", "0"], ["-k 0"]),
+        (["search", "dog", "--pooler", "nonsense"], ["nonsense", "softmax"]),
         (["search", "dog", "--offset", "-1"], ["--offset -1"]),
         (["search", 'dog -"cat'], ["character 6", "quote"]),
         (["search", "dog vide:x"], ["character 5", "vide:", "video:"]),

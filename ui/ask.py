@@ -45,6 +45,10 @@ def search(
         bool, typer.Option("--flat", help="Best first whatever the video, not a few a video")
     ] = False,
     videos: Annotated[bool, typer.Option("--videos", help="Rank whole videos")] = False,
+    pooler: Annotated[
+        str | None,
+        typer.Option("--pooler", help="mean, max, softmax, or a trained one by name or path"),
+    ] = None,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
@@ -66,7 +70,7 @@ def search(
         "yes": yes or (),
         "no": no or (),
     }
-    with open_library(context, library, encoder=encoder) as opened:
+    with open_library(context, library, encoder=encoder, pooler=pooler) as opened:
         engine = SearchEngine(opened)
         if text == "-":
             for line in sys.stdin:
