@@ -41,7 +41,7 @@ def test_the_readmes_commands_and_options_exist():
     (block,) = re.findall(r"```\n(vidsift index.*?)```", README, re.S)
     for line in block.splitlines():
         words = line.split("#")[0].split()
-        command = [words[1], words[2]] if words[1] == "db" else [words[1]]
+        command = words[1:3] if words[1] in ("db", "evaluate", "train") else words[1:2]
         shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
         assert shown.exit_code == 0, line
         plain = re.sub(r"\x1b\[[0-9;]*m", "", shown.output)
