@@ -18,7 +18,7 @@ _Ranked = TypeVar("_Ranked")
 _LEVEL = 0.6  # of the way from the question's background to the peak
 _SNAP_SECONDS = 1.0  # an edge that lies so near to a cut between shots moves there
 _SNAP_LEVEL = 0.4  # as _LEVEL, of the frames that a moment may gain by that
-_BACKGROUND_CLIPS = 100  # best clips that tell the background where it is not given
+_TOGETHER = 100  # ranks of clips, in steps of which candidates are taken
 _SAME_MOMENT = 0.5  # overlap, as a share of the shorter, from which two moments are the same
 _LEAST_SECONDS = 1.0  # a moment is long enough to be seen, where its clips are
 
@@ -26,13 +26,15 @@ _LEAST_SECONDS = 1.0  # a moment is long enough to be seen, where its clips are
 def find_moments(ranked: Sequence[RankedClip], background: float | None = None) -> Iterator[Moment]:
     """One moment for each peak of each video's curve of frame similarities, best first.
 
-    The candidates of a video that touch in time form one curve, median-filtered over three frames.
-    Around the best frame of each clip the moment reaches as far as the curve stays above a level:
-    0.6 of the way from the question's background to that frame. A frame counts for the time from
-    its presentation to the next sampled frame's. An edge within a second of a cut between shots
-    moves onto it, if what the moment gains by that stands 0.4 of that way above the background; a
-    sliver of another shot is left away. The score is that of the moment's best clip. Of moments
-    that overlap the best stays (`suppress`).
+    The candidates of a video that touch in time form one curve, median-filtered over three frames;
+    a clip touches those of its own hundred of ranks and of better ones, so that further candidates
+    change nothing about the moments that there are. Around the best frame of each clip the moment
+    reaches as far as the curve stays above a level: 0.6 of the way from the question's background
+    to that frame. A frame counts for the time from its presentation to the next sampled frame's.
+
+    An edge within a second of a cut between shots moves onto it, if what the moment gains by that
+    stands 0.4 of that way above the background; a sliver of another shot is left away. The score is
+    that of the moment's best clip. Of moments that overlap the best stays (`suppress`).
 
     Takes clips best first; of equals the one indexed first is taken first. Moments are found as
     they are asked for.
@@ -46,21 +48,24 @@ def find_moments(ranked: Sequence[RankedClip], background: float | None = None) 
     if not ranked:
         return
     if background is None:
-        best = ranked[:_BACKGROUND_CLIPS]
+        best = ranked[:_TOGETHER]
         usual = float(np.median(np.concatenate([clip.similarities for clip in best])))
     else:
         usual = background
-    place = {(clip.record.video_id, clip.record.ordinal): clip for clip in ranked}
-    curves: dict[int, _Curve] = {}  # by clip
 
-    def moment_of(clip: RankedClip) -> Moment:
-        if clip.record.id not in curves:
-            run = _run_of(clip, place)
-            curve = _Curve(run)
-            curves.update((other.record.id, curve) for other in run)
-        return curves[clip.record.id].moment(clip, usual)
+    def cut() -> Iterator[Moment]:
+        place: dict[tuple[int, int], RankedClip] = {}
+        for start in range(0, len(ranked), _TOGETHER):
+            block = ranked[start : start + _TOGETHER]
+            place |= {(clip.record.video_id, clip.record.ordinal): clip for clip in block}
+            curves: dict[int, _Curve] = {}  # by clip
+            for clip in block:
+                if clip.record.id not in curves:
+                    run = _run_of(clip, place)
+                    curves |= dict.fromkeys((other.record.id for other in run), _Curve(run))
+                yield curves[clip.record.id].moment(clip, usual)
 
-    yield from suppress(moment_of(clip) for clip in ranked)
+    yield from suppress(cut())
 
 
 def _run_of(clip: RankedClip, place: dict[tuple[int, int], RankedClip]) -> list[RankedClip]:

@@ -99,6 +99,18 @@ def test_the_background_is_that_of_the_best_clips_or_given():
     assert next(find_moments(clips, background=-0.2)).span == Span(1.0, 3.0)
 
 
+def test_further_candidates_change_no_moment():
+    random = np.random.default_rng(0)
+    # Few long videos, so that clips of all ranks touch each other.
+    clips = [ranked(v, n, random.uniform(0, 1, 8).tolist()) for v in range(3) for n in range(100)]
+    clips.sort(key=lambda clip: -clip.score)
+    whole = list(find_moments(clips, background=0.3))
+    for count in (100, 200):
+        few = list(find_moments(clips[:count], background=0.3))
+        assert len(few) > count / 4
+        assert whole[: len(few)] == few
+
+
 def test_of_equals_the_one_indexed_first_is_first():
     clips = [ranked(video, 0, [0.5] * 8) for video in (3, 1, 2)]
     assert [m.video_id for m in find_moments(clips)] == [1, 2, 3]
