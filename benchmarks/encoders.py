@@ -23,8 +23,10 @@ import open_clip
 import torch
 
 from vidsift.models import builtin_network, open_clip_network
+from vidsift.models.builtin_encoder import DIMENSION, NETWORKS_SHA256, PROJECTION
 from vidsift.models.encoder import Encoder, open_encoder
 from vidsift.models.open_clip_encoder import Source
+from vidsift.models.projection import read_projection
 
 TARGETS = {"builtin": 5.0, "ViT-B-32": 2.5}
 
@@ -35,8 +37,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     arguments = parser.parse_args()
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads of torch")
-    report("builtin", open_encoder("builtin", device="cpu", batch_size=arguments.batch),
-           builtin_network.build_networks()[0], arguments.rounds, arguments.batch)  # fmt: skip
+    shipped = read_projection(PROJECTION, NETWORKS_SHA256, (1000, DIMENSION))
+    frames, _ = builtin_network.build_networks(shipped)
+    encoder = open_encoder("builtin", device="cpu", batch_size=arguments.batch)
+    report("builtin", encoder, frames, arguments.rounds, arguments.batch)
     with tempfile.TemporaryDirectory() as folder:
         # Its conversion is kept in a cache of its own: random weights are of no later use.
         os.environ["VIDSIFT_CACHE"] = folder

@@ -116,6 +116,29 @@ def test_a_tie_counts_against_the_caption():
     assert (rank_captions(pairs, None) == ITEMS).all()
 
 
+def test_the_network_computes_what_was_trained():
+    """The encoder's own arithmetic, from logits, against the formula of the training."""
+    import torch
+
+    from vidsift.models.builtin_network import FrameNetwork
+
+    rng = np.random.default_rng(2)
+    logits = 3 * rng.normal(size=(6, CLASSES)).astype(np.float32)
+    classes = rng.normal(size=(CLASSES, DIMENSION)).astype(np.float32)
+    projection = fit(planted(), 2.0)
+    network = FrameNetwork(torch.nn.Identity(), torch.from_numpy(classes), projection)
+    probabilities = np.exp(logits / network.temperature)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    learned = unit(np.sqrt(probabilities) - projection.centre) @ projection.left
+    expected = unit(probabilities @ classes) + learned @ projection.right
+    ours = network.embed(torch.from_numpy(logits)).numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+    bare = FrameNetwork(torch.nn.Identity(), torch.from_numpy(classes))
+    np.testing.assert_allclose(
+        bare.embed(torch.from_numpy(logits)).numpy(), probabilities @ classes, atol=1e-5
+    )
+
+
 def test_a_file_gives_back_what_was_written(tmp_path: Path):
     projection = replace(fit(planted(), 2.0, "these"), figures={"captions": 200})
     path = tmp_path / "new folder" / "own.safetensors"
