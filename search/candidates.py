@@ -42,8 +42,8 @@ class Candidates:
 
     `exact` tells that no other clip can be better under any single one of the m query vectors:
     every clip was scored by the pooler that ranks. `background` and `spread` are the mean and the
-    standard deviation of each query's similarity to all frames that were searched; where candidates
-    came from the index, to a sample of all its vectors. None where nothing is searchable.
+    standard deviation of each query's similarity to the library's frames: all of them, or where a
+    scope was searched or the index asked, a sample. None where nothing is searchable.
     """
 
     records: tuple[ClipRecord, ...]
@@ -86,11 +86,7 @@ def find_candidates(
     matrix, chosen = _small(library, scope)
     if matrix is None:
         records = nearest_clips(vectors, library, scope, most)
-        sample = frames_sample(library)
-        if not len(sample):
-            return Candidates(records, exact=False)
-        usual = vectors @ sample.T  # (m, n)
-        return Candidates(records, False, usual.mean(axis=1), usual.std(axis=1))
+        return Candidates(records, False, *_usual(vectors, library))
     similarities = matrix.similarities(vectors, chosen)
     first_stage = _first_stage(library)
     scores = matrix.pool(similarities, first_stage, chosen)  # (m, c)
@@ -99,13 +95,27 @@ def find_candidates(
         return Candidates((), exact=True)
     best = _best(scores, clip_ids, most)
     found = library.catalog.clips(clip_ids[best])
+    # A moment stands out of the library, not of the few videos that a filter leaves.
+    whole = scope is None
+    usual = (similarities.mean(1), similarities.std(1)) if whole else _usual(vectors, library)
     return Candidates(
         # A clip that was deleted since is left out.
         records=tuple(found[clip] for clip in clip_ids[best].tolist() if clip in found),
         exact=first_stage is library.pooler or len(best) == len(clip_ids),
-        background=similarities.mean(axis=1),
-        spread=similarities.std(axis=1),
+        background=usual[0],
+        spread=usual[1],
     )
+
+
+def _usual(
+    vectors: Float32[np.ndarray, "m d"], library: Library
+) -> tuple[Float32[np.ndarray, "m"], Float32[np.ndarray, "m"]] | tuple[None, None]:
+    """Mean and deviation of the queries' similarities to a sample of the library's frames."""
+    sample = frames_sample(library)
+    if not len(sample):
+        return None, None
+    similarities = vectors @ sample.T  # (m, n)
+    return similarities.mean(axis=1), similarities.std(axis=1)
 
 
 def _first_stage(library: Library) -> Pooler:
