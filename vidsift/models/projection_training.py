@@ -74,8 +74,8 @@ def fit(
 ) -> Projection:
     """The ridge regression of this strength; `networks` as in `Projection`, `rank` None: full.
 
-    An item counts once, however many frames or captions it has. The part of the residual that all
-    items share is left out: it would pull every frame to one side and rank nothing.
+    An item counts once, however many frames or captions it has. The inputs are centred, and so what
+    all captions share is left out: it would pull every frame to one side and rank nothing.
     """
     centre = _means(pairs.roots, pairs.item_of_frame).mean(0)
     inputs = _means(_unit(pairs.roots - centre), pairs.item_of_frame)  # (n, k)
@@ -83,7 +83,6 @@ def fit(
     targets = _means(pairs.captions, pairs.item_of_caption)  # (n, d)
     scale = max(float((targets * conse).sum() / (conse**2).sum()), _LEAST_SCALE)
     residual = targets - scale * conse
-    residual -= residual.mean(0)
     inputs = (inputs - inputs.mean(0)).astype(np.float64)
     weights = _ridge(inputs, residual, strength) / scale  # (k, d)
     if rank is None:
