@@ -120,7 +120,7 @@ def rerank() -> None:
     }
 
     def products() -> None:
-        frames.reshape(-1, d) @ query[0]  # similarities
+        np.matmul(frames, query.T)  # similarities; small products, so that BLAS wakes no thread
         np.matmul(weights, frames)  # pooled vectors
 
     print(f"rerank, {RERANKED_CLIPS:,} clips of {POOLED_FRAMES} frames, {d} dimensions")
