@@ -139,7 +139,7 @@ def test_a_search_shows_the_moment_and_plays_it(served):
     page.button[0].click().run()
     assert page.query_params["q"] == "red"
     assert labels(page)[1] == ":material/play_arrow: 0:00.0 - 0:03.0"
-    assert texts(page)[texts(page).index("flag.mp4") + 1].startswith(("score 0.99", "score 1.00"))
+    assert "by chance" in texts(page)[texts(page).index("flag.mp4") + 1]
     page = press(page, "hit-m0")
     (clip,) = served.skims.glob("moments/*.mp4")
     assert probe(clip).duration_seconds == pytest.approx(4.0, abs=0.11)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -27,6 +28,7 @@ __all__ = [
     "errors_shown",
     "facts",
     "heading",
+    "icon_button",
     "line",
     "open_video",
     "plain",
@@ -54,6 +56,9 @@ _STYLE = """
 .vs-name {font-weight: 600; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}
 .vs-note {color: #98a2b0; font-size: .875rem; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis}
+.vs-sure {color: #4fb3a5; font-size: .875rem; white-space: nowrap; overflow: hidden;
+  text-overflow: ellipsis}
+.vs-small {color: #98a2b0; font-size: .8rem; overflow-wrap: anywhere}
 .vs-middle {color: #98a2b0; font-size: .875rem; text-align: center; white-space: nowrap}
 .vs-text {color: #98a2b0; font-size: .95rem; overflow-wrap: anywhere}
 .vs-timeline {margin: .2rem 0}
@@ -91,6 +96,15 @@ _STYLE = """
 [class*="st-key-hit-"] button:focus-visible {border-color: #4fb3a5}
 [class*="st-key-hit-"] button p {font-size: .85rem; font-weight: 600}
 [class*="st-key-tile-now-"] {outline: 2px solid #f0b35a; outline-offset: 1px}
+[class*="st-key-tile-weak-"] img {opacity: .45}
+.st-key-results {display: grid !important; gap: 1rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr))}
+[class*="st-key-card-"] {padding: .6rem; gap: .3rem}
+[class*="st-key-do-"] {margin-top: .15rem; gap: .6rem}
+[class*="st-key-do-"] [data-testid="stPopoverButton"] {padding: .2rem .3rem; min-height: 0}
+[class*="st-key-icon-"] button {padding: .2rem .3rem; min-height: 0}
+[class*="st-key-icon-"] [data-testid="stMarkdownContainer"] {position: absolute; width: 1px;
+  height: 1px; overflow: hidden; clip-path: inset(50%)}
 [data-testid="stVideo"] {max-height: 62vh; border-radius: .5rem; background: #000}
 </style>
 """
@@ -106,9 +120,15 @@ def plain(text: object) -> str:
     return _MARKUP.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def line(text: object, kind: str = "note", tooltip: object = "") -> None:
-    """One piece of text, escaped; `kind` is title, name, note or text (see the style sheet)."""
-    st.html(f'<div class="vs-{kind}" title="{escape(str(tooltip))}">{escape(str(text))}</div>')
+def line(
+    text: object,
+    kind: str = "note",
+    tooltip: object = "",
+    width: Literal["stretch", "content"] = "stretch",
+) -> None:
+    """One piece of text, escaped; `kind` is a class of the style sheet without its `vs-`."""
+    body = f'<div class="vs-{kind}" title="{escape(str(tooltip))}">{escape(str(text))}</div>'
+    st.html(body, width=width)
 
 
 def heading(text: object, note: object = "") -> None:
@@ -137,7 +157,7 @@ def facts(pairs: dict[str, object]) -> None:
 def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
     """A picture of the library that can be clicked, with a label on it; whether it was.
 
-    `kind` is clip, now (what is playing) or board (a storyboard).
+    `kind` is clip, weak (dimmed), now (what is playing) or board (a storyboard).
     """
     with st.container(key=f"tile-{kind}-{key}"):
         if picture.is_file():
@@ -145,6 +165,13 @@ def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
         else:
             st.html('<div style="aspect-ratio: 16 / 9"></div>')
         return st.button(label, key=f"hit-{key}")
+
+
+def icon_button(label: str, icon: str, key: str, *, is_chosen: bool = False) -> bool:
+    """A button that shows an icon alone; its label is the tooltip and what a reader hears."""
+    with st.container(key=f"icon-{key}", width="content"):
+        kind: Literal["primary", "tertiary"] = "primary" if is_chosen else "tertiary"
+        return st.button(label, key=key, icon=icon, help=label, type=kind)
 
 
 def play(clip: Path, *, autoplay: bool = False, name: str = "") -> None:

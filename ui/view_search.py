@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from ui import elements, question_form, session
+from ui.question_form import Asked
 from ui.result_card import card, video_card
+from vidsift.library import Library
 from vidsift.types import Answer
 
 _FIRST = 12  # moments that are shown at first, and how many more a click adds
 _MOST = 96
-_COLUMNS = 4
 
 
 def show() -> None:
     """The view. The question is part of the address, so that a search can be shared."""
-    workspace = session.current()
-    library = workspace.library()
+    library = session.current().library()
     if not library.catalog.videos("searchable"):
         elements.welcome()
         return
@@ -26,25 +24,43 @@ def show() -> None:
     asked = question_form.question()
     if asked is None:
         return
-    wanted = st.session_state.setdefault("search-wanted", _FIRST)
-    if asked.whole_videos:
-        with st.spinner("Searching ...", show_time=True):
-            videos = workspace.rank_videos(asked.text, wanted)
-        _in_rows(len(videos), lambda rank: video_card(library, videos[rank], rank))
-        more = len(videos) == wanted
-    else:
-        with st.spinner("Searching ...", show_time=True):
-            answer = workspace.ask(asked.text, wanted, **asked.options)
-        _say(answer)
-        results = answer.results
-        _in_rows(len(results), lambda rank: card(library, asked, results[rank], rank))
-        more = len(results) == wanted
-    if more and wanted < _MOST and st.button("Show more", icon=":material/expand_more:"):
-        st.session_state["search-wanted"] = wanted + _FIRST
-        st.rerun()
+    slot = question_form.said_so_far(asked)
+    wanted = st.session_state.get("search-wanted", _FIRST)
+    found = _videos(library, asked, wanted) if asked.whole_videos else _moments(asked, wanted)
+    question_form.show_picture(asked, slot)
+    if wanted <= found < _MOST:
+        st.button(
+            "Show more", icon=":material/expand_more:", on_click=_show_more, args=(wanted + _FIRST,)
+        )
 
 
-def _say(answer: Answer) -> None:
+def _show_more(wanted: int) -> None:
+    st.session_state["search-wanted"] = wanted
+
+
+def _moments(asked: Asked, wanted: int) -> int:
+    with st.spinner("Searching ...", show_time=True):
+        answer = asked.answer(wanted)
+    _say(answer, wanted)
+    judged = asked.can_be_judged
+    with st.container(key="results"):
+        for rank, result in enumerate(answer.results):
+            card(asked, answer, result, rank, judged=judged)
+    return len(answer.results)
+
+
+def _videos(library: Library, asked: Asked, wanted: int) -> int:
+    with st.spinner("Searching ...", show_time=True):
+        videos = asked.videos(wanted)
+    if not videos:
+        elements.line("No video that the question admits has anything to show.", "text")
+    with st.container(key="results"):
+        for rank, video in enumerate(videos):
+            video_card(library, video, rank)
+    return len(videos)
+
+
+def _say(answer: Answer, wanted: int) -> None:
     count = len(answer.results)
     if not count:
         elements.line("No video that the question admits has anything to show.", "text")
@@ -54,17 +70,11 @@ def _say(answer: Answer) -> None:
             "Nothing here matches. The nearest moments are shown below.",
             icon=":material/search_off:",
         )
-    looked = "every clip was compared" if answer.exact else "the likeliest clips were compared"
-    moments = "1 moment" if count == 1 else f"{count} moments"
-    elements.line(f"{moments}, best first; {looked}")
-
-
-def _in_rows(count: int, draw: Callable[[int], None]) -> None:
-    for start in range(0, count, _COLUMNS):
-        ranks = range(start, min(start + _COLUMNS, count))
-        for column, rank in zip(st.columns(_COLUMNS), ranks, strict=False):
-            with column:
-                draw(rank)
+    shown = f"The {count} best moments" if count >= wanted else f"{count} moments, best first"
+    if count == 1:
+        shown = "1 moment"
+    looked = "every clip was compared" if answer.exact else "only the likeliest clips were compared"
+    elements.line(f"{shown}; {looked}")
 
 
 if __name__ == "__main__":

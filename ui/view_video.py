@@ -7,6 +7,7 @@ from collections import Counter
 import streamlit as st
 
 from ui import elements, preview, session, summary_panel
+from ui.tag_editor import edit_tags
 from ui.timeline import timeline_html
 from vidsift.errors import VideoNotFoundError
 from vidsift.library import Library
@@ -33,6 +34,8 @@ def show() -> None:
         _player(library, video, part, there)
     with right:
         _facts(video)
+        with elements.errors_shown():
+            edit_tags(library, video)
         summary_panel.make(library, video, there)
     summary = summary_panel.chosen(library, video)
     shots = library.catalog.shots_of_video(video.id)
