@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int64
 
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
-__all__ = ["find_moments", "frame_spans", "in_turn", "suppress"]
+__all__ = ["find_moments", "frame_spans", "in_turn", "same_moment", "suppress"]
 
 _Ranked = TypeVar("_Ranked")
 
@@ -171,12 +171,13 @@ def suppress(moments: Iterable[Moment]) -> Iterator[Moment]:
     kept: dict[int, list[Moment]] = defaultdict(list)
     for moment in moments:
         rivals = kept[moment.video_id]
-        if not any(_same(moment.span, rival.span) for rival in rivals):
+        if not any(same_moment(moment.span, rival.span) for rival in rivals):
             rivals.append(moment)
             yield moment
 
 
-def _same(a: Span, b: Span) -> bool:
+def same_moment(a: Span, b: Span) -> bool:
+    """Whether two spans of one video share half of the shorter."""
     return a.overlap(b) >= _SAME_MOMENT * min(a.duration, b.duration)
 
 

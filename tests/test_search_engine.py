@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from indexer import index_videos
-from search import SearchEngine, duplicates
+from search import SearchEngine, duplicates, paging
 from vidsift.errors import QueryError, VideoNotFoundError
 from vidsift.library import Library
 from vidsift.types import TextQuery
@@ -131,6 +131,30 @@ def test_pages_are_cut_from_one_ranking(engine):
     assert [each for page in pages for each in page] == list(whole.results)
     with pytest.raises(QueryError, match="offset"):
         engine.ask("red", offset=-1)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("question", ["red", '"blue" -"cyan"', "green lighthouse", "a video:flag"])
+def test_further_candidates_change_no_page_before(engine, monkeypatch, question, flat):
+    def ask(k: int, offset: int = 0):
+        # Within a page the best comes first; its place in the ranking is what is compared.
+        found = engine.ask(question, k, offset=offset, flat=flat).results
+        return [(each.moment.video_id, each.moment.span) for each in found]
+
+    monkeypatch.setattr(paging, "candidate_count", lambda settings, results: 2)
+    whole = ask(99)
+    pages = [ask(2, offset) for offset in range(0, len(whole), 2)]
+    assert sorted(each for page in pages for each in page) == sorted(whole)
+    assert len(whole) == len(set(whole))
+    for page, rank in zip(pages, range(2, 99, 2), strict=False):
+        assert set(page) <= set(ask(rank))
+    assert len({video for video, _ in whole}) == (1 if "video:" in question else 5)
+    assert engine.ask(question, 99).exact
+
+
+def test_what_words_alone_found_has_no_rate(engine):
+    (result,) = (r for r in engine.ask("keeper waved", 9).results if r.found_by == ("words",))
+    assert result.false_alarm_rate is None
 
 
 def test_the_same_footage_in_several_files_is_one_result(engine, monkeypatch):
