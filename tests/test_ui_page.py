@@ -195,7 +195,9 @@ def test_from_an_empty_folder_to_search_and_summary(page, server, photo_films):
     page.locator('[role="dialog"]').wait_for(state="detached")
     page.get_by_text(HOSTILE).first.wait_for()
 
-    page.get_by_role("button", name="Open", exact=True).first.click()
+    _ask_further(page, first)
+
+    page.get_by_role("button", name="Open the video here", exact=True).first.click()
     assert _is_played(page, "video") == pytest.approx(8.0, abs=0.3)
     assert "id=" in page.url
     page.get_by_label("What the summary is to be about").fill("a flower")
@@ -215,6 +217,40 @@ def test_from_an_empty_folder_to_search_and_summary(page, server, photo_films):
     )
     boards.first.get_by_role("button").click()
     assert _is_played(page, '[role="dialog"] video') < 60
+
+
+def _ask_further(page, first) -> None:
+    """Why the first result was found, more like it, and what a picture finds."""
+    page.get_by_role("button", name="Why this result").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("usual in this library").wait_for()
+    dialog.locator('[data-testid="stVegaLiteChart"]').wait_for()
+    dialog.get_by_text("speaks most for it").wait_for()
+    dialog.locator('[data-testid="stImage"] img').wait_for()
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="detached")
+
+    page.get_by_role("button", name="More like this one", exact=True).first.click()
+    page.get_by_text("more like 1").wait_for()
+    page.get_by_role("button", name="Take back: more like this one").wait_for()
+    page.get_by_role("button", name="Take back", exact=True).click()
+    page.get_by_text("more like 1").wait_for(state="detached")
+
+    page.get_by_label("Question").fill("")
+    page.get_by_label("Question").press("Enter")
+    first.wait_for(state="detached")
+    page.get_by_role("button", name="Picture").click()
+    images = pytest.importorskip("sklearn.datasets").__path__[0]
+    page.locator('input[type="file"]').set_input_files(f"{images}/images/flower.jpg")
+    page.get_by_text("what flower.jpg shows").wait_for()
+    first.wait_for()
+    assert page.locator(".vs-name").first.inner_text() == "garden.mp4"
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Leave the picture out").click()
+    first.wait_for(state="detached")
+    page.get_by_label("Question").fill("a flower")
+    page.get_by_label("Question").press("Enter")
+    first.wait_for()
 
 
 def _listens_on_loopback_alone(port: int) -> bool:

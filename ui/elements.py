@@ -160,9 +160,11 @@ def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
     `kind` is clip, weak (dimmed), now (what is playing) or board (a storyboard).
     """
     with st.container(key=f"tile-{kind}-{key}"):
-        if picture.is_file():
+        try:
+            if not picture.is_file():
+                raise FileNotFoundError(picture)
             st.image(str(picture), width="stretch", alt="")
-        else:
+        except OSError:  # lost or damaged; a place without a picture can still be clicked
             st.html('<div style="aspect-ratio: 16 / 9"></div>')
         return st.button(label, key=f"hit-{key}")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import streamlit as st
 from PIL import Image, ImageOps
@@ -216,13 +219,21 @@ def _uploaded(key: str) -> None:
     _forget_likes()
 
 
+class _Folder:
+    """A folder that is deleted with the object, so when the session that holds it ends."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="vidsift-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 def _kept(content: bytes, upload: str, name: str) -> Path:
     """The upload as a file of this session, which ends with it."""
-    folder: Any = st.session_state.get("search-pictures")
+    folder: _Folder | None = st.session_state.get("search-pictures")
     if folder is None:
-        folder = st.session_state["search-pictures"] = tempfile.TemporaryDirectory()
+        folder = st.session_state["search-pictures"] = _Folder()
     own = "".join(letter for letter in upload if letter.isalnum()) or "picture"
-    path = Path(folder.name) / own / (Path(name).name[-80:] or "picture")
+    path = folder.path / own / (Path(name).name[-80:] or "picture")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     return path
@@ -246,7 +257,9 @@ def said_so_far(asked: Asked) -> DeltaGenerator | None:
     return slot
 
 
-def _taken(said: str, button: str, back: Any, icon: str = ":material/close:") -> None:
+def _taken(
+    said: str, button: str, back: Callable[[], None], icon: str = ":material/close:"
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
         elements.line(said, "note", tooltip=said, width="content")
         key = f"forget-{button.rsplit(' ', 1)[0].replace(' ', '-').lower()}"
