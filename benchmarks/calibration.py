@@ -303,7 +303,8 @@ def scores_of(library: Library, entries: list[dict[str, Any]]) -> Scores:
     bank = bank_vectors(library.encoder)
     matrix = frame_matrix(library)
     started = time.perf_counter()
-    of_bank = scores_in_one_pass(matrix, bank, library.pooler)
+    pooler, temperature = library.pooler, library.settings.temperature
+    of_bank = scores_in_one_pass(matrix, bank, pooler, temperature)
     means = mean_frames(matrix)
     Null.of(of_bank, means, matrix.clip_ids)
     seconds = time.perf_counter() - started
@@ -312,8 +313,10 @@ def scores_of(library: Library, entries: list[dict[str, Any]]) -> Scores:
     encode = library.encoder.encode_texts
     return Scores(
         bank=of_bank,
-        questions=scores_in_one_pass(matrix, encode([q for q, _ in questions]), library.pooler),
-        absent=scores_in_one_pass(matrix, encode(absent), library.pooler),
+        questions=scores_in_one_pass(
+            matrix, encode([q for q, _ in questions]), pooler, temperature
+        ),
+        absent=scores_in_one_pass(matrix, encode(absent), pooler, temperature),
         means=means,
         clips=np.array([group[name_of[video]] for video in matrix.video_ids.tolist()]),
         right=np.array([right for _, right in questions]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +16,7 @@ from search.exact import (
     is_small,
     is_training_free,
 )
+from search.rerank import ScoredClips
 from vidsift.config import Settings
 from vidsift.library import Library
 from vidsift.models.attention import Pooler, SoftmaxPool
@@ -28,6 +29,7 @@ __all__ = [
     "find_candidates",
     "frames_sample",
     "nearest_clips",
+    "with_context",
 ]
 
 _SAMPLE = 2000  # vectors of a large library that tell what is usual
@@ -90,6 +92,7 @@ def find_candidates(
     similarities = matrix.similarities(vectors, chosen)
     first_stage = _first_stage(library)
     scores = matrix.pool(similarities, first_stage, chosen)  # (m, c)
+    scores = matrix.in_context(scores, similarities, library.settings.temperature, chosen)
     clip_ids = matrix.clip_ids if chosen is None else matrix.clip_ids[chosen]
     if not len(clip_ids):
         return Candidates((), exact=True)
@@ -116,6 +119,34 @@ def _usual(
         return None, None
     similarities = vectors @ sample.T  # (m, n)
     return similarities.mean(axis=1), similarities.std(axis=1)
+
+
+def with_context(
+    vectors: Float32[np.ndarray, "m d"],
+    library: Library,
+    scope: frozenset[int] | None,
+    scored: ScoredClips,
+) -> ScoredClips:
+    """The clips with scores that count their surroundings, where every frame is in memory.
+
+    See `search.context`. In a library that is searched by candidates, or by a learned pooler, the
+    scores stay as they are.
+    """
+    if not scored.records or not is_training_free(library.pooler):
+        return scored
+    matrix, _ = _small(library, scope)
+    if matrix is None:
+        return scored
+    chosen = matrix.clips_of(frozenset(record.video_id for record in scored.records))
+    similarities = matrix.similarities(vectors, chosen)
+    own = matrix.pool(similarities, library.pooler, chosen)
+    joined = matrix.in_context(own, similarities, library.settings.temperature, chosen)
+    place = {clip: number for number, clip in enumerate(matrix.clip_ids[chosen].tolist())}
+    scores = scored.scores.copy()
+    for number, record in enumerate(scored.records):
+        if record.id in place:  # or it was indexed since
+            scores[:, number] = joined[:, place[record.id]]
+    return replace(scored, scores=scores)
 
 
 def _first_stage(library: Library) -> Pooler:

@@ -29,6 +29,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from search.context import in_context, surroundings
 from vidsift.errors import DamagedLibraryError
 from vidsift.library import Library
 from vidsift.models.attention import MaxPool, MeanPool, Pooler, SoftmaxPool
@@ -147,6 +148,27 @@ class FrameMatrix:
             else:
                 of_query /= np.add.reduceat(masses, starts)
         return scores
+
+    def in_context(
+        self,
+        scores: Float32[np.ndarray, "m c2"],
+        similarities: Float32[np.ndarray, "m f2"],
+        temperature: float,
+        chosen: Bool[np.ndarray, "c"] | None = None,
+    ) -> Float32[np.ndarray, "m c2"]:
+        """Clips' own scores joined with their surroundings': see `search.context`.
+
+        The chosen clips must be all of their videos.
+        """
+        if chosen is None:
+            return in_context(scores, similarities, self.lengths, self._reach, temperature)
+        lengths = self.lengths[chosen]
+        reach = surroundings(lengths, self.video_ids[chosen])
+        return in_context(scores, similarities, lengths, reach, temperature)
+
+    @cached_property
+    def _reach(self) -> Int64[np.ndarray, "c 2"]:
+        return surroundings(self.lengths, self.video_ids)
 
     def _row_ranges(self, chosen: Bool[np.ndarray, "c"]) -> list[tuple[int, int]]:
         """The rows of chosen clips, those that touch as one range."""

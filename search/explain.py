@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from search.candidates import find_candidates
+from search.context import in_context, surroundings
+from search.exact import is_small, is_training_free
 from search.fusion import CrossModal, Scale, attend
 from search.moments import find_moments, frame_spans
 from vidsift.errors import QueryError
@@ -168,6 +170,7 @@ class _Reading:
     def __init__(self, library: Library, video: VideoRecord, records: list[ClipRecord]) -> None:
         self.records = records
         self._library, self._video = library, video
+        self._in_context = is_training_free(library.pooler) and is_small(library)
         self._pooler: Pooler = library.pooler
         dimension = library.encoder.stamp.dimension
         clips = [
@@ -190,15 +193,36 @@ class _Reading:
         shared = np.minimum(self.ends, span.end) - np.maximum(self.starts, span.start)
         return np.asarray(shared > 1e-6)
 
-    def score(self, vector: Float32[np.ndarray, "d"], kept: Bool[np.ndarray, "n"]) -> float | None:
-        """The best score of a clip of which some kept frame is left; None: there is none."""
+    def score(
+        self,
+        vector: Float32[np.ndarray, "d"],
+        kept: Bool[np.ndarray, "n"],
+        of: Bool[np.ndarray, "n"] | None = None,
+    ) -> float | None:
+        """The best score of a clip, if only the kept frames were there; None: none is left.
+
+        `of` marks the frames of the clips that count; None: all. The other clips are still their
+        surroundings.
+        """
         mask = np.zeros_like(self._mask)
         mask[self._mask] = kept
         left = mask.any(1)
-        if not left.any():
+        counts = left.copy()
+        if of is not None:
+            its = np.zeros_like(self._mask)
+            its[self._mask] = of
+            counts &= its.any(1)
+        if not counts.any():
             return None
         pooled, _ = self._pooler(vector[np.newaxis], self._frames[left], mask[left])
-        return float((pooled[0] @ vector).max())
+        scores = (pooled[0] @ vector)[np.newaxis]  # (1, c)
+        if self._in_context:
+            lengths = mask[left].sum(1)
+            reach = surroundings(lengths, np.zeros_like(lengths))
+            similarities = (self._frames[mask] @ vector)[np.newaxis]
+            temperature = self._library.settings.temperature
+            scores = in_context(scores, similarities, lengths, reach, temperature)
+        return float(scores[0, counts[left]].max())
 
     def of_clips_of(self, moment: Bool[np.ndarray, "n"], best: int) -> Bool[np.ndarray, "n"]:
         """All frames of the clips that are a moment's: of which it has half, or the best frame."""
@@ -288,15 +312,16 @@ def _explain_term(
     weights = reading.weights(query.vector, inside)
     best = int(np.argmax(np.where(inside, similarities, -np.inf)))
     its_clips = reading.of_clips_of(inside, best)
-    score = reading.score(query.vector, its_clips)
+    everything = np.ones_like(inside)
+    score = reading.score(query.vector, everything, its_clips)
     without: list[Without] = []
     for part in _parts(weights, inside)[:_MOST_TRIED]:
         span = Span(float(reading.starts[part[0]]), float(reading.ends[part[-1]]))
         if without and span.duration < _LEAST_SECONDS:
             continue
-        kept = its_clips.copy()
+        kept = everything.copy()
         kept[part] = False
-        without.append(Without(span, reading.score(query.vector, kept)))
+        without.append(Without(span, reading.score(query.vector, kept, its_clips)))
     without.sort(key=lambda each: (each.score is not None, each.score))
     return TermExplanation(
         query=query,

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from search.asking import Asked, AskedStep
-from search.candidates import Candidates, find_candidates
+from search.candidates import Candidates, find_candidates, with_context
 from search.combine import LEAST_DEVIATION, Background, combine_clips, step_terms
 from search.moments import find_moments
 from search.order import find_chains, step_curves
@@ -95,9 +95,8 @@ def look(
         candidates = Candidates(tuple(among), exact=True)
     if len(asked.steps) > 1:
         return _in_order(library, asked, candidates, vectors)
-    scored = score_clips(vectors, candidates.records, library.features, library.pooler)
     own = asked.steps[0]
-    ranked = rank_clips(own, scored, candidates)
+    scored, ranked = rank_clips(library, own, asked.scope, candidates)
     usual = None
     if candidates.background is not None and len(own.vectors) == 1:
         usual = float(candidates.background[0])
@@ -110,9 +109,18 @@ def _wanted_rows(steps: Sequence[AskedStep]) -> list[slice]:
     return [slice(a, a + len(step.step.wanted)) for a, step in zip(starts, steps, strict=False)]
 
 
-def rank_clips(own: AskedStep, scored: ScoredClips, candidates: Candidates) -> list[RankedClip]:
-    """Candidates of a question of one step, best first."""
-    return _ranked(own, scored, slice(None), _usual([own], scored, candidates))
+def rank_clips(
+    library: Library, own: AskedStep, scope: frozenset[int] | None, candidates: Candidates
+) -> tuple[ScoredClips, list[RankedClip]]:
+    """Candidates of a question of one step: scored, and ranked, best first.
+
+    Scores count a clip's surroundings; several terms must hold in the clip itself.
+    """
+    alone = score_clips(own.vectors, candidates.records, library.features, library.pooler)
+    scored = with_context(own.vectors, library, scope, alone)
+    one_term = len(own.vectors) == 1
+    usual = _usual([own], alone, candidates)
+    return scored, _ranked(own, scored if one_term else alone, slice(None), usual)
 
 
 def _usual(
@@ -191,6 +199,7 @@ def _in_order(
         )
         parts[whole] = chain.moments
     exact = candidates.exact and len(library.catalog.videos("searchable")) <= _VIDEOS_IN_ORDER
+    scored = with_context(vectors, library, asked.scope, scored)  # what the rates are told by
     return Seen(iter(parts), exact, library, asked, scored, parts)
 
 

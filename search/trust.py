@@ -58,7 +58,7 @@ from vidsift.types import ClipRecord
 __all__ = ["false_alarm_rates", "mean_frames", "prepare", "scores_in_one_pass"]
 
 _FILE = "null.npz"
-_FORMAT = 1
+_FORMAT = 2
 # Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
 _TEXTS_IN_STAGES = 300
 _CLIPS = 2_000  # whose frames are in memory at a time
@@ -169,7 +169,7 @@ def _make(library: Library, scope: frozenset[int] | None) -> Null | None:
         return None
     texts = max(_LEAST_TEXTS, _PRODUCTS // len(matrix.rows))
     bank = bank_vectors(library.encoder)[:texts]
-    scores = scores_in_one_pass(matrix, bank, library.pooler)
+    scores = scores_in_one_pass(matrix, bank, library.pooler, library.settings.temperature)
     return Null.of(scores, mean_frames(matrix), matrix.clip_ids)
 
 
@@ -270,13 +270,23 @@ def _part(matrix: FrameMatrix, videos: frozenset[int]) -> FrameMatrix:
 
 
 def scores_in_one_pass(
-    matrix: FrameMatrix, bank: Float32[np.ndarray, "b d"], pooler: Pooler
+    matrix: FrameMatrix,
+    bank: Float32[np.ndarray, "b d"],
+    pooler: Pooler,
+    temperature: float | None = None,
 ) -> Float32[np.ndarray, "c b"]:
-    """The scores of all clips under many texts; the pooler must be training-free."""
+    """The scores of all clips under many texts; the pooler must be training-free.
+
+    With a temperature they count each clip's surroundings (`search.context`); the clips must then
+    be all of their videos.
+    """
     scores = np.empty((len(matrix), len(bank)), np.float32)
     for low in range(0, len(bank), _BLOCK):
         similarities = bank[low : low + _BLOCK] @ matrix.rows.T  # (block, f)
-        scores[:, low : low + _BLOCK] = matrix.pool(similarities, pooler).T
+        of_block = matrix.pool(similarities, pooler)
+        if temperature is not None:
+            of_block = matrix.in_context(of_block, similarities, temperature)
+        scores[:, low : low + _BLOCK] = of_block.T
     return scores
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.candidates import candidate_count, find_candidates
-from search.rerank import rerank
+from search.candidates import candidate_count, find_candidates, with_context
+from search.rerank import rerank, score_clips
 from vidsift.config import Settings
 from vidsift.library import Library
 from vidsift.models.attention import MeanPool, SoftmaxPool
@@ -87,8 +87,12 @@ QUERIES = unit(np.random.default_rng(9).standard_normal((20, 1, 3)))
 
 
 def ranking(library: Library, vector: np.ndarray, records) -> list[int]:
-    ranked = rerank(TextQuery("", vector), records, library.features, library.pooler)
-    return [clip.record.id for clip in ranked]
+    """The clips' ids, best first: each with its surroundings, where the library is scored so."""
+    videos = frozenset(record.video_id for record in records)
+    vectors = vector[np.newaxis]
+    alone = score_clips(vectors, records, library.features, library.pooler)
+    scored = with_context(vectors, library, videos, alone)
+    return [scored.records[place].id for place in np.argsort(-scored.scores[0], kind="stable")]
 
 
 def all_clips(library: Library, videos: set[int] | None = None):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies
 
 from search.bank import bank_texts, bank_vectors
-from search.candidates import find_candidates
+from search.candidates import find_candidates, with_context
 from search.null import Null, best_places, hubness, peak, rivals, value
 from search.rerank import score_clips
 from search.trust import false_alarm_rates, prepare
@@ -116,6 +116,7 @@ def lowest_rate(
     vector = library.encoder.encode_texts([text])
     records = find_candidates(vector, library, scope).records
     scored = score_clips(vector, records, library.features, library.pooler)
+    scored = with_context(vector, library, scope, scored)
     rates = false_alarm_rates(library, scored.records, scored.scores, scope)
     assert rates is not None
     best = int(rates[0].argmin())
@@ -258,7 +259,7 @@ def test_an_empty_library_cannot_tell(library: Library) -> None:
 
 
 def test_a_filter_has_a_null_distribution_of_its_own(library: Library) -> None:
-    few = frozenset({put_video(library, "like", np.eye(DIMENSION)[0] * 2 + noise(4, seed=3))})
+    few = frozenset({put_video(library, "like", np.eye(DIMENSION)[0] * 1.5 + noise(4, seed=3))})
     for i in range(40):
         put_video(library, f"noise{i}", film_of(1 + i % 30, seed=i))
     everywhere, _ = lowest_rate(library, "axis 0")
@@ -273,6 +274,7 @@ def test_all_terms_are_told_at_once(library: Library) -> None:
     vectors = library.encoder.encode_texts(["axis 0", "axis 9"])
     records = find_candidates(vectors, library).records
     scored = score_clips(vectors, records, library.features, library.pooler)
+    scored = with_context(vectors, library, None, scored)
     rates = false_alarm_rates(library, scored.records, scored.scores)
     assert rates is not None
     assert rates.shape == (2, len(records))
