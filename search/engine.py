@@ -16,7 +16,6 @@ from search.duplicates import fold, whitening_of
 from search.fusion import Fused
 from search.paging import Ranking
 from search.ranking import rank_clips
-from search.rerank import score_clips
 from search.videos import RankedVideo, rank_videos
 from vidsift.errors import DamagedLibraryError, QueryError
 from vidsift.library import Library
@@ -118,8 +117,7 @@ class SearchEngine:
         (own,) = asked.steps
         most = candidate_count(library.settings, k)
         candidates = find_candidates(own.wanted, library, asked.scope, most)
-        scored = score_clips(own.vectors, candidates.records, library.features, library.pooler)
-        return rank_videos(rank_clips(own, scored, candidates))[:k]
+        return rank_videos(rank_clips(library, own, asked.scope, candidates)[1])[:k]
 
     def _matched(
         self,
