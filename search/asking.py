@@ -154,7 +154,9 @@ def _refined(
     liked: Sequence[tuple[VideoRecord, float]],
     rejected: Sequence[tuple[VideoRecord, float]],
 ) -> tuple[AskedStep, ...]:
-    if len(steps) != 1:
+    if not steps:
+        raise QueryError("feedback needs something to be seen in the question; say it in words")
+    if len(steps) > 1:
         raise QueryError("feedback needs a question about one moment; ask without `then`")
     (own,) = steps
     vectors = own.vectors.copy()

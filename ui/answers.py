@@ -70,10 +70,14 @@ def likelihood(rate: float | None) -> str:
     return f"1 in {1 / rate:,.0f}" if rate < 0.095 else f"{rate:.0%}"
 
 
-def print_answer(answer: Answer, library: Library, console: Console = out) -> None:
+def print_answer(
+    answer: Answer, library: Library, console: Console = out, *, offset: int = 0
+) -> None:
     """The moments found, as a table; where there are none, why."""
     if not answer.results:
-        if library.catalog.videos("searchable"):
+        if offset:
+            console.print(f"nothing after the first {offset:,}: {answer.query}")
+        elif library.catalog.videos("searchable"):
             console.print(f"nothing in {library.root} answers: {answer.query}")
         else:
             console.print(f"nothing to search in {library.root}: index a folder first")

@@ -62,6 +62,11 @@ def search(
 
     if text == "-" and sys.stdin is None:
         raise QueryError("standard input is closed; pipe the questions in, one a line")
+    if videos and (offset or flat or image or like or yes or no):
+        raise QueryError(
+            "--videos ranks whole videos by words alone; leave out --offset, --flat, --image,"
+            " --like, --yes and --no, or --videos"
+        )
     asked: dict[str, Any] = {
         "offset": offset,
         "flat": flat,
@@ -80,7 +85,7 @@ def search(
         elif videos:
             print_videos(text, engine.rank_videos(text, k))
         else:
-            print_answer(engine.ask(text, k, **asked), opened)
+            print_answer(engine.ask(text, k, **asked), opened, offset=offset)
 
 
 def _json(

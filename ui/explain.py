@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
+_PAGE = 10  # results are numbered as `vidsift search` lists them, a page of its own size at a time
+
 
 def explain(
     context: typer.Context,
@@ -80,12 +82,13 @@ def _explained(library: Library, text: str, moment: str | None, rank: int) -> li
     else:
         if rank < 1:
             raise QueryError(f"--rank {rank}: the first result has rank 1")
-        answer = SearchEngine(library).ask(text, rank)
-        if len(answer.results) < rank:
-            raise QueryError(f"--rank {rank}: the answer has {len(answer.results)} results")
+        before = (rank - 1) // _PAGE * _PAGE
+        answer = SearchEngine(library).ask(text, _PAGE, offset=before)
+        if before + len(answer.results) < rank:
+            raise QueryError(f"--rank {rank}: the answer has fewer results")
         if not answer.matched:
             err.print("nothing here matches; what is explained is only the nearest")
-        result = answer.results[rank - 1]
+        result = answer.results[rank - 1 - before]
         parts = result.parts or (result.moment,) * len(steps)
         places = [(library.video(part.video_id), part.span) for part in parts]
     if not steps:
