@@ -206,7 +206,7 @@ class _Reading:
         """
         mask = np.zeros_like(self._mask)
         mask[self._mask] = kept
-        left = mask.any(1)
+        left = np.asarray(mask.any(1))
         counts = left.copy()
         if of is not None:
             its = np.zeros_like(self._mask)
