@@ -78,6 +78,13 @@ class Bench:
             np.array([numbers[groups[entries[i]["file"]]] for i in of_entry]),
         )
 
+    def scores(self, pooler: Pooler, normalised: bool = False) -> np.ndarray:
+        """Of every clip under every question, with what its surroundings bear out."""
+        similarities = self.matrix.similarities(self.questions)
+        alone = self.matrix.pool(similarities, pooler, normalised=normalised)
+        temperature = self.library.settings.temperature
+        return self.matrix.in_context(alone, similarities, temperature)
+
     def places(self, scores: np.ndarray) -> np.ndarray:
         """Of each question's right group: its place by best clip, from 1; scores (q, c)."""
         best = np.full((len(scores), self.group.max() + 1), -np.inf)
@@ -171,16 +178,18 @@ def pooling(bench: Bench, table: Table) -> None:
     default = bench.library.pooler
     table.row(
         f"default: softmax, temperature {bench.library.settings.temperature:g}",
-        bench.places(bench.matrix.scores(bench.questions, default)),
+        bench.places(bench.scores(default)),
         bench.moments(default, False).tolist(),
     )
+    alone = bench.matrix.scores(bench.questions, default)
+    table.row("each clip without its surroundings", bench.places(alone))
     poolers: dict[str, Pooler] = {"mean": MeanPool(), "max": MaxPool()}
     poolers |= {f"softmax, temperature {t:g}": SoftmaxPool(t) for t in TEMPERATURES}
     for name, pooler in poolers.items():
         for normalised in (False, True):
             if normalised and isinstance(pooler, MaxPool):
                 continue  # the best frame has unit length
-            scores = bench.matrix.scores(bench.questions, pooler, normalised=normalised)
+            scores = bench.scores(pooler, normalised)
             table.row(
                 f"{name}, normalised" if normalised else name,
                 bench.places(scores),
@@ -203,7 +212,7 @@ def prototypes(bench: Bench, table: Table) -> None:
         passed[rows, clip_of[nearest]] = scores[rows, clip_of[nearest]]
         held = np.isfinite(passed[rows, best]).mean()
         size = f"{len(clip_of)} vectors of {len(matrix)} clips"
-        name = f"through the index, K = {most} ({size}), {NEAREST} nearest"
+        name = f"through the index, clips alone, K = {most} ({size}), {NEAREST} nearest"
         table.row(name, bench.places(passed), held=float(held))
 
 
@@ -211,8 +220,8 @@ def correction(bench: Bench, table: Table) -> None:
     """Hubness taken off the clips' scores."""
     matrix, pooler = bench.matrix, bench.library.pooler
     near, _ = hubness(matrix.scores(bank_vectors(bench.library.encoder), pooler).T)
-    scores = matrix.scores(bench.questions, pooler)
-    for weight in (0.25, 0.5, float(HUB_WEIGHT), 1.0):
+    scores = bench.scores(pooler)
+    for weight in sorted({0.25, 0.5, float(HUB_WEIGHT), 1.0}):
         table.row(f"hubness taken off, weight {weight:g}", bench.places(scores - weight * near))
 
 
@@ -239,7 +248,7 @@ def main() -> None:
                 part(bench, table)
         with prepared(folder / "conse", "builtin:conse", arguments.data) as library:
             bare = Bench.of(library, entries)
-            scores = bare.matrix.scores(bare.questions, library.pooler)
+            scores = bare.scores(library.pooler)
             tious = bare.moments(library.pooler, False).tolist()
             table.row("without the projection", bare.places(scores), tious)
 
