@@ -151,7 +151,7 @@ class SearchEngine:
             yield SearchResult(
                 moment=each.moment,
                 video=record.video,
-                thumbnail=self.library.thumbnail(record, record.ordinal),
+                thumbnail=self._thumbnail(each.moment, record),
                 false_alarm_rate=rate,
                 found_by=each.found_by,
                 cue=each.cue,
@@ -162,6 +162,15 @@ class SearchEngine:
     def _record(self, moment: Moment, ranking: Ranking) -> ClipRecord | None:
         known = ranking.record(moment.clip_id)
         return known or self.library.catalog.clips([moment.clip_id]).get(moment.clip_id)
+
+    def _thumbnail(self, moment: Moment, record: ClipRecord) -> Path:
+        """A picture of the moment: its clip's, unless that is of a time beside the moment."""
+        middle = float(record.pts_seconds[len(record.pts_seconds) // 2])  # as indexing takes it
+        if not moment.span.start <= middle < moment.span.end:
+            clips = self.library.catalog.clips_of_video(record.video_id)
+            if clips:  # or it was deleted while we searched
+                record = clips[moment.span.nearest([each.clip.span for each in clips])]
+        return self.library.thumbnail(record, record.ordinal)
 
     def _frames_of(self, ranking: Ranking) -> Callable[[Fused], Float32[np.ndarray, "n d"] | None]:
         """How to look at a moment: the features of those frames of its clip that lie in it."""

@@ -63,7 +63,9 @@ def test_a_plain_question_finds_every_moment_of_it(engine):
     assert list(answer.results) == engine.search("red", 3)
     for result in answer.results:
         assert result.found_by == ("picture",)
-        assert result.thumbnail.is_file()
+        with Image.open(result.thumbnail) as picture:  # of the moment, not of a time beside it
+            red, green, blue = picture.convert("RGB").resize((1, 1)).getpixel((0, 0))
+        assert red > 200 > 60 > max(green, blue)
 
 
 def test_terms_must_hold_in_one_moment_and_what_is_excluded_must_not(engine):
@@ -121,6 +123,9 @@ def test_feedback_moves_the_question(engine):
     assert set(names(liked)) == {"flag", "galf", "rose"}
     assert names(engine.ask("something", 1, no=["sky@1"])) != ["sky"]
     assert "rose" not in names(engine.ask("something", 9, no=["rose@3"]))
+    # What is disliked leaves the question in words, of which it can be told how sure they are.
+    assert liked.results[0].false_alarm_rate is None
+    assert engine.ask("something", 1, no=["rose@3"]).results[0].false_alarm_rate is not None
     with pytest.raises(QueryError, match="then"):
         engine.ask('"red" then "blue"', yes=["flag@1"])
 
