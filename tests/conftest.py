@@ -96,7 +96,9 @@ class ColourEncoder:
         return self._unit(np.add.reduceat(sums, columns, axis=2) * 16 / (h * w))
 
     def heat_map(self, image: np.ndarray, query: np.ndarray) -> HeatMap:
-        return HeatMap(self.encode_regions(image[None])[0] @ query, (0.0, 0.0, 1.0, 1.0), exact=False)
+        return HeatMap(
+            self.encode_regions(image[None])[0] @ query, (0.0, 0.0, 1.0, 1.0), exact=False
+        )
 
     def close(self) -> None:
         pass
