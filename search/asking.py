@@ -39,7 +39,7 @@ class Asked:
     """A question that can be answered.
 
     `scope` are the ids of the videos that may answer, None: all. `in_words` tells that every term
-    is as a person typed it, not a picture, nor moved by feedback. `words` is all that
+    is as a person typed it, not a picture, nor moved towards what was liked. `words` is all that
     is to be seen, as words that might also be said. `rejected` are places, in seconds, that are not
     what is looked for.
     """
@@ -87,7 +87,7 @@ def understand(
         steps=steps,
         spoken=question.spoken,
         scope=_scope(library, question.filters),
-        in_words=not (shown or yes or no),
+        in_words=not (shown or yes),  # what is disliked moves a question too little to matter
         words=" ".join(term.text for step in question.steps for term in step.wanted),
         rejected=rejected,
     )

@@ -131,12 +131,12 @@ def test_open_files_are_bounded(store: FeatureStore, monkeypatch: pytest.MonkeyP
 def test_threads_read_their_own_files(store: FeatureStore) -> None:
     # More files than stay open, so that descriptors are closed and used again all the time.
     for number in range(300):
-        store.write(f"{number}.npy", np.full((2, 4), number, np.float32))
+        store.write(f"{number}.npy", np.full((2, 4), number / 512, np.float32))
     wrong: list[int] = []
 
     def read(seed: int) -> None:
         for number in np.random.default_rng(seed).integers(300, size=1000):
-            if not (store.read(f"{number}.npy", 0, 2, 4) == number).all():
+            if not (store.read(f"{number}.npy", 0, 2, 4) == number / 512).all():
                 wrong.append(int(number))
 
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
@@ -147,8 +147,8 @@ def test_threads_read_their_own_files(store: FeatureStore) -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers_are_damage(
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1.02, -150.0])
+def test_values_that_no_feature_has_are_damage(
     store: FeatureStore, tmp_path: Path, value: float
 ) -> None:
     store.write("a.npy", _features(4))
@@ -165,8 +165,8 @@ def test_values_that_are_no_numbers_are_damage(
 
 def test_every_half_is_read_exactly(store: FeatureStore) -> None:
     every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 64)
-    finite = np.where(np.isfinite(every), every, np.float16(0))
-    store.write("a.npy", finite)
-    read = store.read("a.npy", 0, len(finite), 64)
-    assert np.array_equal(read, finite.astype(np.float32))
-    assert np.array_equal(np.signbit(read), np.signbit(finite))
+    small = np.where(np.abs(every) <= 1, every, np.float16(0))  # as values of features are
+    store.write("a.npy", small)
+    read = store.read("a.npy", 0, len(small), 64)
+    assert np.array_equal(read, small.astype(np.float32))
+    assert np.array_equal(np.signbit(read), np.signbit(small))

@@ -128,6 +128,9 @@ def videos_json(query: str, videos: list[RankedVideo], encoder: str) -> dict[str
 
 def print_videos(query: str, videos: list[RankedVideo], console: Console = out) -> None:
     """Whole videos, best first."""
+    if not videos:
+        console.print(f"nothing to search: {query}")
+        return
     table = Table(Column("video", overflow="fold"), "score", title=query, title_justify="left")
     for video in videos:
         table.add_row(str(video.path.name), f"{video.score:.3f}")

@@ -84,6 +84,8 @@ def _explained(library: Library, text: str, moment: str | None, rank: int) -> li
             raise QueryError(f"--rank {rank}: the first result has rank 1")
         before = (rank - 1) // _PAGE * _PAGE
         answer = SearchEngine(library).ask(text, _PAGE, offset=before)
+        if not answer.results and rank == 1:
+            raise QueryError(f"{text}: nothing in {library.root} answers; see `vidsift status`")
         if before + len(answer.results) < rank:
             raise QueryError(f"--rank {rank}: the answer has fewer results")
         if not answer.matched:

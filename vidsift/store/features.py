@@ -20,8 +20,9 @@ from vidsift.store.files import write_atomically
 
 __all__ = ["FeatureStore"]
 
-# What `_single` makes of the infinities and of what is no number: this or more.
-_NO_NUMBER = 2.0**16
+# Features have unit length: no value of theirs is greater, but for rounding to half precision.
+# What `_single` makes of the infinities and of what is no number is greater, too.
+_GREATEST = 1.01
 # Half of what this process may open, so that enough is left for everything else.
 _OPEN_FILES = min(4096, max(64, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 # What NumPy writes before the values of such an array: always 128 bytes.
@@ -89,8 +90,8 @@ class FeatureStore:
         if len(content) != count * row:
             raise self._damaged(name, "is cut short")
         single = _single(np.frombuffer(content, "<i2").reshape(count, dimension))
-        if single.size and max(single.max(), -single.min()) >= _NO_NUMBER:
-            raise self._damaged(name, "holds values that are no numbers")
+        if single.size and max(single.max(), -single.min()) > _GREATEST:
+            raise self._damaged(name, "holds values that no feature has")
         return single
 
     def open(self, name: str) -> Float16[np.ndarray, "n d"]:
@@ -106,7 +107,7 @@ class FeatureStore:
             half = np.memmap(self._path(name), "<f2", "r", offset=_HEADER_BYTES, shape=shape)
         except (OSError, ValueError) as error:
             raise self._damaged(name, str(error)) from error
-        self._check_finite(name, half)
+        self._check_values(name, half)
         return half
 
     def sha256(self, name: str) -> str:
@@ -180,10 +181,10 @@ class FeatureStore:
             raise self._damaged(name, "has another length than its first line says")
         return _OpenFile(descriptor, num_frames, dimension)
 
-    def _check_finite(self, name: str, half: Float16[np.ndarray, "n d"]) -> None:
-        # A flipped bit can make a number infinite, which would outweigh every honest one.
-        if not np.isfinite(half).all():
-            raise self._damaged(name, "holds values that are no numbers")
+    def _check_values(self, name: str, half: Float16[np.ndarray, "n d"]) -> None:
+        # A flipped bit can make a number so large that it would outweigh every honest one.
+        if not (np.abs(half) <= _GREATEST).all():  # not so where one is no number, too
+            raise self._damaged(name, "holds values that no feature has")
 
     def _damaged(self, name: str, what: str) -> DamagedLibraryError:
         return DamagedLibraryError(
