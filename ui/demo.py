@@ -18,6 +18,7 @@ from vidsift.library import Library
 
 __all__ = ["run_demo"]
 
+_ABSENT = "surfers riding a big wave"  # none of the videos shows it, and vidsift is to say so
 _SUMMARIES = (("launch_day", ""), ("coffee_break", "a cup of coffee"))
 
 
@@ -27,7 +28,7 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
     Raises:
         VidsiftError: the extra `demo` is not installed, or the folder cannot be written.
     """
-    root = (folder or platformdirs.user_data_path("vidsift") / "demo").expanduser().absolute()
+    root = expanded(folder or platformdirs.user_data_path("vidsift") / "demo").absolute()
     with share_shown("building", "the demo's videos", err) as show:
         videos = build_demo_videos(root / "videos", show)
     with Library.open(root / "library", create=True) as library:
@@ -39,7 +40,7 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
             f" {report.seconds:.1f} s, {len(report.unchanged)} unchanged\n"
         )
         engine = SearchEngine(library)
-        for query in DEMO_QUERIES:
+        for query in (*DEMO_QUERIES, _ABSENT):
             print_answer(engine.ask(query, 3), library, out)
             out.print()
         for name, query in _SUMMARIES:

@@ -79,7 +79,7 @@ DEMO_SOURCES: Mapping[str, DemoSource] = MappingProxyType({
 })  # fmt: skip
 
 DEMO_QUERIES = (
-    "a rocket on the launch pad at night",
+    "a rocket on the launch pad",
     "a cup of coffee",
     "a cat looking at the camera",
     "a red motorcycle",
