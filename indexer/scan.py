@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vidsift.errors import MediaError, VidsiftError
+from vidsift.paths import expanded
 from vidsift.types import Fingerprint
 
 __all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under", "real_path"]
@@ -102,7 +103,7 @@ def find_files(
 
 def real_path(path: Path | str) -> Path:
     """The absolute path with links resolved; a link that leads nowhere stays what it is."""
-    named = Path(path).expanduser().absolute()
+    named = expanded(path).absolute()
     real = os.path.realpath(named)
     return Path(real) if os.path.exists(real) else Path(os.path.normpath(named))  # noqa: PTH110
 

@@ -21,6 +21,8 @@ def parse_query(text: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise QueryError("the question is not valid UTF-8; type it anew") from error
+    if "\0" in text:
+        raise QueryError("the question holds a NUL character; leave it out")
     clean = " ".join(text.split())
     if not clean:
         raise QueryError("the question is empty; say in words what to look for")

@@ -18,6 +18,7 @@ from vidsift.errors import DamagedLibraryError, MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import render_segments
 from vidsift.media.probe import probe
+from vidsift.paths import expanded
 from vidsift.times import clock
 from vidsift.types import Span, Summary, VideoRecord
 
@@ -73,7 +74,7 @@ def write_summary(
         StorageError: `out` cannot be written.
         MediaError: the video is gone, or ffmpeg cannot render it.
     """
-    out = out.expanduser().absolute()
+    out = expanded(out).absolute()
     files = _free_names(record, summary, out)
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -277,3 +277,8 @@ def test_the_examples_of_the_guide():
         with pytest.raises(QuestionSyntaxError) as caught:
             parse_question(typed)
         assert (caught.value.pointer(), str(caught.value)) == (f"{typed}\n{pointer}", message)
+
+
+def test_a_nul_is_refused():
+    with pytest.raises(QueryError, match="NUL"):
+        parse_question('a dog video:"a\0b"')

@@ -90,6 +90,7 @@ def catalog(tmp_path: Path) -> Iterator[Catalog]:
         ({"after": 2 * DAY}, {2, 3, 4, 5}),
         ({"before": 2 * DAY}, {1}),
         ({"after": 2 * DAY, "before": 4 * DAY}, {2, 3}),
+        ({"after": -1e12, "before": 1e12}, {1, 2, 3, 4, 5}),  # beyond what 64 bits hold
         ({"longer": 20.0, "shorter": 40.0}, {2, 3, 4}),
         ({"longer": 1e6}, set()),
         ({"videos": ["beach"], "longer": 40.0}, set()),

@@ -22,6 +22,7 @@ from ui.terminal import err, out, print_json, run
 from ui.train import train
 from vidsift import __version__
 from vidsift.errors import ConfigError
+from vidsift.paths import expanded
 
 __all__ = ["app", "main"]
 
@@ -112,7 +113,7 @@ def summarize(
     from vidsift.times import clock
 
     if folder is not None:
-        folder = folder.expanduser().absolute()
+        folder = expanded(folder).absolute()
     with open_library(context, library) as opened:
         record = opened.video(video)
         if query:
@@ -222,7 +223,7 @@ def upgrade(context: typer.Context, library: LibraryOption = None) -> None:
     from vidsift.errors import LibraryNotFoundError
     from vidsift.store.upgrade import upgrade as upgrade_schema
 
-    root = (library or context.obj or default_library()).expanduser().absolute()
+    root = expanded(library or context.obj or default_library()).absolute()
     url = load_settings(root).database_url
     if not url and not (root / "catalog.sqlite3").exists():
         raise LibraryNotFoundError(f"{root}: no library here; name one with --library")
@@ -244,7 +245,7 @@ def ui(
     """Open the page in a browser. It is served to this machine alone (127.0.0.1)."""
     from vidsift.config import default_library
 
-    root = (library or context.obj or default_library()).expanduser().absolute()
+    root = expanded(library or context.obj or default_library()).absolute()
     _require_free(port)
     headless = no_browser or not err.is_terminal or not _has_display()
     command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("app.py"))]

@@ -15,6 +15,7 @@ from ui.demo_films import DEMO_QUERIES, build_demo_videos
 from ui.progress import index_with_progress, share_shown, write_with_progress
 from ui.report import say_if_preparing
 from vidsift.library import Library
+from vidsift.paths import expanded
 
 __all__ = ["run_demo"]
 

@@ -13,6 +13,7 @@ import typer
 from ui.options import EncoderOption, JsonOption, LibraryOption, open_library
 from ui.terminal import err, print_json
 from vidsift.errors import ConfigError, StorageError
+from vidsift.paths import expanded
 
 if TYPE_CHECKING:
     from search import SearchEngine
@@ -95,7 +96,7 @@ def moments(
             "evaluate moments: name --captions, or --predictions together with --truth"
         )
     if predictions is not None and truth is not None:
-        _score_predictions(predictions.expanduser(), truth.expanduser(), seed)
+        _score_predictions(expanded(predictions), expanded(truth), seed)
     elif captions is not None:
         from search.evaluate import evaluate_moments
 
@@ -189,7 +190,7 @@ def _asking(
     from search.labelled import match_captions
     from ui.progress import share_shown
 
-    annotations = read_captions(captions.expanduser(), captions_format)
+    annotations = read_captions(expanded(captions), captions_format)
     with open_library(context, library, encoder=encoder) as opened:
         labelled = match_captions(opened, annotations)
         with share_shown("asking", f"{len(labelled.queries)} questions", err) as show:

@@ -10,6 +10,7 @@ import typer
 from ui.options import EncoderOption, JsonOption, LibraryOption, open_library
 from ui.terminal import err, out, print_json
 from vidsift.errors import EncoderError, MediaError, QueryError, StorageError
+from vidsift.paths import expanded
 
 if TYPE_CHECKING:
     from search.explain import Explanation, LookedAt
@@ -156,7 +157,7 @@ def _write(explained: list[tuple[Explanation, tuple[LookedAt | None, ...]]], fil
     from ui.explanation_picture import draw_explanation, picture_bytes, stacked
 
     picture = stacked([draw_explanation(*each) for each in explained])
-    file = file.expanduser().absolute()
+    file = expanded(file).absolute()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(picture_bytes(picture))

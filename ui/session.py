@@ -20,6 +20,7 @@ from search import SearchEngine
 from vidsift.config import default_library
 from vidsift.errors import LibraryBusyError, VidsiftError
 from vidsift.library import Library
+from vidsift.paths import expanded
 from vidsift.types import Answer
 
 if TYPE_CHECKING:
@@ -152,4 +153,4 @@ def workspace(root: str) -> Workspace:
 
 def current() -> Workspace:
     """The workspace of the library that `vidsift ui` was started with."""
-    return workspace(str(default_library().expanduser().absolute()))
+    return workspace(str(expanded(default_library()).absolute()))

@@ -14,6 +14,7 @@ from ui.options import DeviceOption, JsonOption, LibraryOption, open_library
 from ui.report import say_if_preparing
 from ui.terminal import err, out, print_json
 from vidsift.errors import ConfigError
+from vidsift.paths import expanded
 
 if TYPE_CHECKING:
     from search.projection import ProjectionReport
@@ -107,9 +108,9 @@ def pooler(
 
             report = train_pooler(
                 opened,
-                captions.expanduser(),
+                expanded(captions),
                 recipe=recipe,
-                out=file.expanduser().absolute() if file else None,
+                out=expanded(file).absolute() if file else None,
                 format=captions_format,
                 resume=resume,
                 on_progress=show,
@@ -161,7 +162,7 @@ def projection(
         def show(progress: ProjectionProgress) -> None:
             update(description=progress.stage, completed=progress.done, total=progress.total)
 
-        folder = pictures.expanduser() if pictures else None
+        folder = expanded(pictures) if pictures else None
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"--pictures {folder}: is no folder")
         with ExitStack() as stack:
@@ -169,8 +170,8 @@ def projection(
             if folder is None:
                 opened = stack.enter_context(open_library(context, library, device=device))
             report = train_projection(
-                captions.expanduser(),
-                file.expanduser(),
+                expanded(captions),
+                expanded(file),
                 pictures=folder,
                 library=opened,
                 format=captions_format,

@@ -24,6 +24,7 @@ from vidsift.errors import (
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder, full_name, open_encoder
 from vidsift.models.pooler_checkpoint import open_pooler
+from vidsift.paths import expanded
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
 from vidsift.types import ClipRecord, VideoRecord
@@ -64,7 +65,7 @@ class Library:
             ConfigError, SchemaError, StorageError: as they say.
         """
         folder = Path(root) if root is not None else default_library()
-        folder = folder.expanduser().absolute()
+        folder = expanded(folder).absolute()
         settings = load_settings(folder, **flags)
         file = folder / "catalog.sqlite3"
         url = settings.database_url or f"sqlite:///{file}"
@@ -200,7 +201,7 @@ class Library:
         if text.isdecimal() and (found := self.catalog.video(int(text))) is not None:
             return found
         matches = self.catalog.find_videos(text) or self.catalog.find_videos(
-            os.path.realpath(Path(text).expanduser())
+            os.path.realpath(expanded(text))
         )
         if len(matches) == 1:
             return matches[0]

@@ -38,6 +38,7 @@ from vidsift.models.runtime import (
     save_for_openvino,
 )
 from vidsift.models.two_tower import TwoTowerEncoder
+from vidsift.paths import expanded
 from vidsift.types import EncoderStamp
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def complete_variant(variant: str) -> str:
     """The variant with the path of its projection made absolute, as a library remembers it."""
     if not variant or variant == _BARE:
         return variant
-    return str(Path(variant).expanduser().resolve())
+    return str(expanded(variant).resolve())
 
 
 def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Encoder:

@@ -32,6 +32,7 @@ from vidsift.models.runtime import (
     save_for_openvino,
 )
 from vidsift.models.two_tower import TwoTowerEncoder
+from vidsift.paths import expanded
 from vidsift.types import EncoderStamp
 
 __all__ = ["Source", "list_variants", "needs_preparation", "open_variant", "without_downloads"]
@@ -258,7 +259,7 @@ def _cached(name: str, tag: dict[str, Any]) -> Path:
                 return Path(found)
         where = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
     else:
-        where = Path("~/.cache/clip").expanduser() / str(tag["url"]).rpartition("/")[2]
+        where = expanded("~/.cache/clip") / str(tag["url"]).rpartition("/")[2]
         if where.is_file():
             return where
     raise _absent(name, where)

@@ -19,6 +19,7 @@ import numpy as np
 from vidsift.errors import PoolerError
 from vidsift.models.attention import POOLERS, Pooler, SoftmaxPool
 from vidsift.models.learned_attention import LEARNED_POOLERS, LearnedPool, MultiHeadPool
+from vidsift.paths import expanded
 from vidsift.types import EncoderStamp
 
 __all__ = ["PoolerCheckpoint", "open_pooler", "read_checkpoint", "write_checkpoint"]
@@ -139,7 +140,7 @@ def write_checkpoint(path: Path, checkpoint: PoolerCheckpoint) -> None:
 
 
 def _find(name: str, folder: Path | None) -> Path:
-    places = [Path(name).expanduser()]
+    places = [expanded(name)]
     if folder is not None:
         places += [folder / name, folder / f"{name}{_SUFFIX}"]
     for place in places:

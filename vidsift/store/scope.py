@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from vidsift.errors import QueryError
+from vidsift.paths import expanded
 from vidsift.store import schema
 from vidsift.store.connection import reading
 from vidsift.store.reader import CatalogReader
@@ -23,6 +24,7 @@ _VIDEOS = schema.videos.c
 _IS_SEARCHABLE = _VIDEOS.status == "searchable"
 _ESCAPE = "!"  # no backslash: EscapedText doubles those
 _ID_DIGITS = 18  # more might not fit into 64 bits
+_LAST_TIME = 2**63 - 1  # in nanoseconds: the year 2262
 
 Condition = sa.ColumnElement[bool]
 
@@ -71,13 +73,17 @@ def _bounds(
     after: float | None, before: float | None, longer: float | None, shorter: float | None
 ) -> Iterator[Condition]:
     if after is not None:
-        yield _VIDEOS.mtime_ns >= math.ceil(after * 1e9)
+        yield _VIDEOS.mtime_ns >= _nanoseconds(after)
     if before is not None:
-        yield _VIDEOS.mtime_ns < math.ceil(before * 1e9)
+        yield _VIDEOS.mtime_ns < _nanoseconds(before)
     if longer is not None:
         yield _VIDEOS.duration_seconds >= longer
     if shorter is not None:
         yield _VIDEOS.duration_seconds <= shorter
+
+
+def _nanoseconds(seconds: float) -> int:
+    return max(-_LAST_TIME, min(math.ceil(seconds * 1e9), _LAST_TIME))
 
 
 def _ids_of_name(connection: Connection, name: str) -> list[int]:
@@ -93,7 +99,7 @@ def _ids_of_name(connection: Connection, name: str) -> list[int]:
         (Path(row.path), row)
         for row in connection.execute(sa.select(*columns).where(like).order_by(_VIDEOS.path))
     ]
-    exact = {os.path.realpath(Path(name).expanduser()), name}
+    exact = {os.path.realpath(expanded(name)), name}
     meanings = (
         [row for path, row in found if str(path) in exact],
         [row for path, row in found if sought in (path.name.casefold(), path.stem.casefold())],
@@ -122,7 +128,7 @@ def _path_condition(connection: Connection, part: str) -> Condition:
         patterns = {_contains(part)}
         if part.startswith(("/", "~")):  # the catalog holds paths without links
             end = "/" if part.endswith("/") else ""
-            patterns.add(_contains(os.path.realpath(Path(part).expanduser()).rstrip("/") + end))
+            patterns.add(_contains(os.path.realpath(expanded(part)).rstrip("/") + end))
     like = sa.or_(*(_VIDEOS.path.ilike(each, escape=_ESCAPE) for each in sorted(patterns)))
     lying_there = sa.select(_VIDEOS.id).where(_IS_SEARCHABLE, like).limit(1)
     if connection.execute(lying_there).first() is None:
