@@ -315,7 +315,7 @@ def test_what_a_search_among_some_videos_asks(catalog: Catalog) -> None:
     assert set(frames[:, 3]) == {8}
     clips = catalog.clips(frames[:, 0])
     every = catalog.clips_of_video(first) + catalog.clips_of_video(third)
-    assert [(clip.id, clip.clip) for clip in every] == [(i, c.clip) for i, c in clips.items()]
+    assert {clip.id: clip.clip for clip in every} == {i: c.clip for i, c in clips.items()}
     assert catalog.clip_frames(after_id=int(frames[3, 0]))[:, 1].tolist() == [third] * 4
     assert np.array_equal(catalog.clip_frames(of_videos=[second, third]), frames[4:])
     assert catalog.num_clips() == (8, 64)
