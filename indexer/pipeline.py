@@ -109,7 +109,8 @@ def index_videos(
             )
             if library.catalog.stamp() is not None:
                 library.index(write=True)
-                prepare(library)
+                if report.indexed:  # else the encoder may not even be loaded
+                    prepare(library)
     return report
 
 

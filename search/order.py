@@ -32,7 +32,7 @@ from vidsift.types import Moment, RankedClip, Span
 
 __all__ = ["Chain", "StepCurves", "best_chain", "find_chains", "step_curves"]
 
-_LEVEL = 0.35  # of the way from a step's background to its peak, as for single moments
+_LEVEL = 0.6  # of the way from a step's background to its peak, as for single moments
 _LOWEST = -50.0  # deviations below the background: beyond it is as bad, and exp stays finite
 
 

@@ -198,7 +198,10 @@ def _in_order(
             score=chain.score,
         )
         parts[whole] = chain.moments
-    exact = candidates.exact and len(library.catalog.videos("searchable")) <= _VIDEOS_IN_ORDER
+    may_answer = {video.id for video in library.catalog.videos("searchable")}
+    if asked.scope is not None:
+        may_answer &= asked.scope
+    exact = candidates.exact and may_answer <= set(likely)
     scored = with_context(vectors, library, asked.scope, scored)  # what the rates are told by
     return Seen(iter(parts), exact, library, asked, scored, parts)
 
