@@ -3,7 +3,7 @@
 A page further down needs more candidates than the first, and more candidates change what is known:
 which clips touch, what is usual among candidates, whose turn it is. So that pages stay apart, the
 ranking is made in tiers. The first tier ranks 100 candidates, as many as most answers need. Each
-later one ranks about four times as many, and adds only what no tier before has shown. What stands
+later one ranks four times as many, and adds only what no tier before has shown. What stands
 in the ranking therefore does not depend on how much of it is asked for.
 
 A question about an order of moments, or about what is said, has one tier.
@@ -31,7 +31,6 @@ __all__ = ["Ranking"]
 _MOST_SPOKEN = 200  # cues that are taken from the full text search
 _NEAR_SECONDS = 10.0  # what is said so near to what is seen belongs to it
 _TIMES = 4  # as many candidates in the next tier; each clip stands in the index under up to three
-_TURNS = 1000  # candidates of whose videos each has its turn before a video has another
 
 
 class Ranking:
@@ -52,9 +51,10 @@ class Ranking:
         self._most = candidate_count(library.settings, 0)
         self.coverage = {}
         ranked = self._ranked_said() if asked.spoken else self._ranked_seen()
-        self._ranked: Iterator[Fused] = chain.from_iterable(ranked)
         if most_per_video is not None:
-            self._ranked = self._in_turn(ranked, most_per_video)
+            # Tier by tier: a video of which no clip is among the likeliest waits for its turn.
+            ranked = (in_turn(tier, most_per_video, _video_of) for tier in ranked)
+        self._ranked: Iterator[Fused] = chain.from_iterable(ranked)
 
     def __iter__(self) -> Iterator[Fused]:
         return self._ranked
@@ -103,28 +103,7 @@ class Ranking:
             is_all = len(tier.records) >= catalog.num_clips(scope)[0]
             if is_all or len(self._asked.steps) > 1 or self._most >= catalog.num_vectors():
                 return
-            more = _TIMES * self._most
-            self._most = more if self._most >= _TURNS else min(more, _TURNS)
-
-    def _in_turn(self, ranked: Iterator[Iterator[Fused]], most_per_video: int) -> Iterator[Fused]:
-        """Videos in turn: those of the tiers up to 1,000 candidates, then tier by tier."""
-        scope = self._asked.scope
-        taken: dict[int, int] = defaultdict(int)
-
-        def near() -> Iterator[Fused]:
-            for tier in ranked:
-                for each in tier:
-                    taken[_video_of(each)] += 1
-                    yield each
-                if self._most >= _TURNS:
-                    return
-                had_turn = sum(count >= most_per_video for count in taken.values())
-                if scope is not None and had_turn == len(scope):
-                    return
-
-        yield from in_turn(near(), most_per_video, _video_of)
-        for tier in ranked:
-            yield from in_turn(tier, most_per_video, _video_of)
+            self._most *= _TIMES
 
     def _of(self, tier: Seen) -> Iterator[Moment]:
         """A tier's moments, of which is noted where they come from."""
