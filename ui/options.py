@@ -21,7 +21,8 @@ LibraryOption = Annotated[
     typer.Option("--library", help="Library folder [env: VIDSIFT_LIBRARY; else user data folder]"),
 ]
 EncoderOption = Annotated[
-    str | None, typer.Option("--encoder", help="builtin, builtin:PROJECTION or open_clip:MODEL/PRETRAINED")
+    str | None,
+    typer.Option("--encoder", help="builtin, builtin:PROJECTION or open_clip:MODEL/PRETRAINED"),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu or cuda")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
