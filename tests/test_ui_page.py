@@ -32,8 +32,10 @@ _CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# A view that is opened by its address looks for the server below its own path first.
-_PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$")
+# A view that is opened by its address looks for the server below its own path first. And Streamlit
+# forgets a picture as soon as what is shown has changed, so that a browser may ask for it too late;
+# that the pictures of a view come is waited for where they are looked at.
+_PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$|/media/[0-9a-f]+\.(jpg|png)$")
 _PLAYABLE = """selector => {
     const video = [...document.querySelectorAll(selector)].at(-1);
     return video && video.src && video.readyState >= 2 && video.duration;
