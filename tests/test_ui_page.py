@@ -32,10 +32,11 @@ _CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
-# A view that is opened by its address looks for the server below its own path first. And Streamlit
-# forgets a picture as soon as what is shown has changed, so that a browser may ask for it too late;
-# that the pictures of a view come is waited for where they are looked at.
-_PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$|/media/[0-9a-f]+\.(jpg|png)$")
+# A view that is opened by its address looks for the server below its own path first.
+_PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$")
+# Streamlit forgets a picture when it is taken from the page, and the browser may ask for it too late.
+# That the pictures of a view come is waited for where they are looked at.
+_GONE = re.compile(r"/media/[0-9a-f]+\.(jpg|png)")
 _PLAYABLE = """selector => {
     const video = [...document.querySelectorAll(selector)].at(-1);
     return video && video.src && video.readyState >= 2 && video.duration;
@@ -107,7 +108,9 @@ def page(server):
     wrong: list[str] = []
 
     def console(message) -> None:
-        if message.type == "error" and not _PROBED.search(message.location.get("url", "")):
+        where = message.location.get("url", "")
+        expected = _PROBED.search(where) or _GONE.search(f"{where} {message.text}")
+        if message.type == "error" and not expected:
             wrong.append(f"console: {message.text} {message.location}")
 
     def requested(request) -> None:
