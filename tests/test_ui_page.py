@@ -34,7 +34,7 @@ _CHROMIUM = [
 ]
 # A view that is opened by its address looks for the server below its own path first.
 _PROBED = re.compile(r"/\w+/_stcore/(health|host-config)$")
-# Streamlit forgets a picture when it is taken from the page, and the browser may ask for it too late.
+# Streamlit forgets a picture that is taken from the page, and the browser may ask for it too late.
 # That the pictures of a view come is waited for where they are looked at.
 _GONE = re.compile(r"/media/[0-9a-f]+\.(jpg|png)")
 _PLAYABLE = """selector => {
