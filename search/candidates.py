@@ -27,6 +27,7 @@ __all__ = [
     "Candidates",
     "candidate_count",
     "find_candidates",
+    "first_stage",
     "frames_sample",
     "nearest_clips",
     "with_context",
@@ -90,8 +91,8 @@ def find_candidates(
         records = nearest_clips(vectors, library, scope, most)
         return Candidates(records, False, *_usual(vectors, library))
     similarities = matrix.similarities(vectors, chosen)
-    first_stage = _first_stage(library)
-    scores = matrix.pool(similarities, first_stage, chosen)  # (m, c)
+    pooler = first_stage(library)
+    scores = matrix.pool(similarities, pooler, chosen)  # (m, c)
     scores = matrix.in_context(scores, similarities, library.settings.temperature, chosen)
     clip_ids = matrix.clip_ids if chosen is None else matrix.clip_ids[chosen]
     if not len(clip_ids):
@@ -104,7 +105,7 @@ def find_candidates(
     return Candidates(
         # A clip that was deleted since is left out.
         records=tuple(found[clip] for clip in clip_ids[best].tolist() if clip in found),
-        exact=first_stage is library.pooler or len(best) == len(clip_ids),
+        exact=pooler is library.pooler or len(best) == len(clip_ids),
         background=usual[0],
         spread=usual[1],
     )
@@ -149,7 +150,8 @@ def with_context(
     return replace(scored, scores=scores)
 
 
-def _first_stage(library: Library) -> Pooler:
+def first_stage(library: Library) -> Pooler:
+    """What pools where a learned pooler would cost too much: the library's, or else softmax."""
     pooler = library.pooler
     return pooler if is_training_free(pooler) else SoftmaxPool(library.settings.temperature)
 

@@ -30,7 +30,7 @@ from search.moment_metrics import (
 from search.predictions import MomentPrediction, MomentTruth, read_predictions, read_truth
 from vidsift.errors import AnnotationError
 
-__all__ = ["evaluate_predictions", "score_predictions"]
+__all__ = ["evaluate_predictions"]
 
 _RANDOM_QUERIES = 2000  # few queries are guessed several times, up to so many
 _MOST_DRAWS = 20
@@ -76,11 +76,6 @@ def evaluate_predictions(predictions: Path, truth: Path, *, seed: int = 0) -> di
         "missing_as_wrong": _means(_Rows.of(as_wrong).brief()) if missing else None,
         "skipped": {"count": len(skipped), "lines": skipped},
     }
-
-
-def score_predictions(pairs: Sequence[_Pair]) -> dict[str, Any]:
-    """The published figures: `brief`, and in full for each length and level of highlights."""
-    return _figures(_Rows.of(pairs))
 
 
 @dataclass(frozen=True)

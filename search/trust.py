@@ -34,7 +34,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from search.bank import bank_texts, bank_vectors
-from search.candidates import candidate_count, find_candidates
+from search.candidates import candidate_count, find_candidates, first_stage
 from search.exact import FrameMatrix, frame_matrix, frames_of_videos, is_small, is_training_free
 from search.null import (
     BEST,
@@ -49,7 +49,7 @@ from search.null import (
 from search.rerank import score_clips
 from vidsift.errors import StorageError
 from vidsift.library import Library
-from vidsift.models.attention import Pooler, SoftmaxPool
+from vidsift.models.attention import Pooler
 from vidsift.models.learned_attention import LearnedPool
 from vidsift.store.files import write_atomically
 from vidsift.store.records import Generation
@@ -201,7 +201,7 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
     for low in range(0, len(records), _CLIPS):
         matrix = _matrix_of(library, list(records.values())[low : low + _CLIPS])
         means.append(mean_frames(matrix))
-        without.append(hubness(scores_in_one_pass(matrix, bank, _first_stage(library)))[1])
+        without.append(hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[1])
     near = np.concatenate(without)  # (c, b)
     centre = np.concatenate(means).mean(0)
     directions = directions_from(centre, np.concatenate(means))
@@ -222,13 +222,7 @@ def _hubness(
         return null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
     bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
     matrix = _matrix_of(library, records)
-    return hubness(scores_in_one_pass(matrix, bank, _first_stage(library)))[0]
-
-
-def _first_stage(library: Library) -> Pooler:
-    # Learned pooling of the whole bank would cost too much, and a hub is one under any pooling.
-    pooler = library.pooler
-    return pooler if is_training_free(pooler) else SoftmaxPool(library.settings.temperature)
+    return hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[0]
 
 
 def _matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
