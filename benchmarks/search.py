@@ -27,8 +27,8 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.prototypes import prototype_texts
 from search import SearchEngine
+from search.bank import prototype_texts
 from search.exact import FrameMatrix, is_small
 from search.rerank import score_clips
 from vidsift.library import Library

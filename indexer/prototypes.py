@@ -7,26 +7,18 @@ responsive and most distinct of them are what the index holds.
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 from jaxtyping import Float32
 
-from search.bank import encode_once
+from search.bank import prototype_vectors
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder
 from vidsift.types import ClipVectors
 
-__all__ = ["PrototypeBank", "prototype_texts"]
+__all__ = ["PrototypeBank"]
 
 _RESPONSIVE = 64  # prototypes of a clip whose vectors compete for the K places
 _DISTINCT = 0.02  # least cosine distance of two vectors of one clip
-
-
-def prototype_texts() -> tuple[str, ...]:
-    """The bank that ships with vidsift; its first lines tell its origin."""
-    lines = resources.files("indexer").joinpath("prototypes.txt").read_text("utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 class PrototypeBank:
@@ -40,7 +32,7 @@ class PrototypeBank:
     @classmethod
     def for_encoder(cls, encoder: Encoder, pooler: Pooler, most: int) -> PrototypeBank:
         """The shipped bank in the space of `encoder`; at most `most` vectors a clip."""
-        return cls(encode_once(encoder, prototype_texts(), "prototypes"), pooler, most)
+        return cls(prototype_vectors(encoder), pooler, most)
 
     def vectors(self, frames: Float32[np.ndarray, "n d"]) -> ClipVectors:
         """At most K unit vectors for one clip's frames.

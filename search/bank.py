@@ -1,4 +1,4 @@
-"""The bank of unrelated questions, in the space of an encoder."""
+"""Texts that ship with vidsift, in the space of an encoder: unrelated questions, and prototypes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,36 @@ from vidsift.errors import StorageError
 from vidsift.models.encoder import Encoder
 from vidsift.store.files import write_atomically
 
-__all__ = ["bank_texts", "bank_vectors", "encode_once"]
+__all__ = ["bank_texts", "bank_vectors", "prototype_texts", "prototype_vectors"]
 
 
 def bank_texts() -> tuple[str, ...]:
     """The bank that ships with vidsift, in random order: its beginning is a fair sample of it."""
-    lines = resources.files("search").joinpath("bank.txt").read_text("utf-8").splitlines()
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    return _texts("bank.txt")
 
 
 def bank_vectors(encoder: Encoder) -> Float32[np.ndarray, "b d"]:
     """The bank's unit-length vectors."""
-    return encode_once(encoder, bank_texts(), "bank")
+    return _encode_once(encoder, bank_texts(), "bank")
 
 
-def encode_once(encoder: Encoder, texts: Sequence[str], kind: str) -> Float32[np.ndarray, "b d"]:
+def prototype_texts() -> tuple[str, ...]:
+    """What videos commonly show, in short texts: stand-ins for questions when clips are indexed,
+    and words for what is seen where nobody says any."""
+    return _texts("prototypes.txt")
+
+
+def prototype_vectors(encoder: Encoder) -> Float32[np.ndarray, "q d"]:
+    """The prototypes' unit-length vectors."""
+    return _encode_once(encoder, prototype_texts(), "prototypes")
+
+
+def _texts(name: str) -> tuple[str, ...]:
+    lines = resources.files("search").joinpath(name).read_text("utf-8").splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+
+
+def _encode_once(encoder: Encoder, texts: Sequence[str], kind: str) -> Float32[np.ndarray, "b d"]:
     """Unit-length vectors of texts that ship with vidsift, kept below `kind` in the cache folder.
 
     To encode hundreds of texts takes seconds.

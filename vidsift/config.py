@@ -65,6 +65,30 @@ class Settings(BaseSettings):
     moments_per_video: int = Field(1, ge=1, description="before other videos have had their turn")
 
     summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")
+    summary_selection: Literal["knapsack", "greedy"] = Field(
+        "knapsack", description="how segments are chosen under the budget: knapsack or greedy"
+    )
+    min_segment_seconds: float = Field(
+        1.0, gt=0, description="shortest segment of a summary whose budget has room for several"
+    )
+    saliency: str = Field(
+        "",
+        description="a trained saliency as a further term: its path, or its name in the library's"
+        " folder `saliency`; empty: none",
+    )
+    crossfade_seconds: float = Field(
+        0.25, ge=0, le=2, description="of two segments that do not touch; 0: hard cuts"
+    )
+    speech_model: str = Field(
+        "small", description="of `vidsift transcribe`: a folder of a CTranslate2 Whisper, or a name"
+    )
+
+    alert_webhook: str = Field(
+        "", description="http(s) URL that an alert is posted to as JSON; empty: none"
+    )
+    alert_command: str = Field(
+        "", description="command that gets an alert as JSON on its standard input; empty: none"
+    )
 
     media_time_limit: float = Field(
         0.0, ge=0, description="seconds an ffmpeg run may take; 0: 60 plus 4 for a second of video"

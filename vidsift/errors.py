@@ -17,7 +17,9 @@
     +-- PoolerError                   a pooler is unknown, unreadable or made for another encoder
     +-- QueryError                    the question cannot be asked as it stands
     |   +-- QuestionSyntaxError       it breaks the grammar at a character that the error names
-    +-- AnnotationError               a file of captions or predictions cannot be used at all
+    +-- AnnotationError               a file of captions, features or predictions cannot be used
+    +-- SaliencyModelError            a trained saliency is unreadable or made for another encoder
+    +-- SpeechError                   the speech model is not here or cannot run
     +-- SummaryError                  the summary cannot be made as it was asked for
     +-- VideoNotFoundError            no video of the library answers to that name
 
@@ -45,7 +47,9 @@ __all__ = [
     "PoolerError",
     "QueryError",
     "QuestionSyntaxError",
+    "SaliencyModelError",
     "SchemaError",
+    "SpeechError",
     "StorageError",
     "SummaryError",
     "VideoNotFoundError",
@@ -144,6 +148,14 @@ class QuestionSyntaxError(QueryError):
             for c in before
         )
         return f"{shown}\n{' ' * columns}^"
+
+
+class SaliencyModelError(VidsiftError):
+    """A saliency checkpoint is unknown, cannot be read, or was trained on other features."""
+
+
+class SpeechError(VidsiftError):
+    """The speech model or its package is not here, or cannot run; the message says what to do."""
 
 
 class SummaryError(VidsiftError):

@@ -32,6 +32,7 @@ __all__ = [
     "IndexedVideo",
     "Moment",
     "RankedClip",
+    "SaliencyTerm",
     "SearchResult",
     "Segment",
     "Shot",
@@ -236,23 +237,42 @@ class EncoderStamp:
 
 
 @dataclass(frozen=True, slots=True)
+class SaliencyTerm:
+    """One reason among those that make up a saliency, to which it adds `weight * value`.
+
+    `name` is one of `representativeness`, `diversity`, `relevance`, `learned`, `speech`.
+    """
+
+    name: str
+    value: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """A span chosen for a summary and why: its saliency (per second, higher is better)."""
+    """A span chosen for a summary and why: its saliency (per second, higher is better).
+
+    `terms` add up to the saliency; empty where the reasons are not known.
+    """
 
     span: Span
     saliency: float
+    terms: tuple[SaliencyTerm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The segments of one video that stand for it, or for its answer to a question, in time order.
 
-    `query` is the empty string for a generic summary.
+    `query` is the empty string for a generic summary. `matched` is False where nothing in the video
+    reaches the chosen false-alarm rate, so that the segments are only the nearest there are; None
+    where there is no question, or nothing to tell by.
     """
 
     query: str
     segments: tuple[Segment, ...]
     budget_seconds: float
+    matched: bool | None = None
 
     def __post_init__(self) -> None:
         spans = [segment.span for segment in self.segments]

@@ -22,6 +22,7 @@ from vidsift.types import (
     CueRecord,
     Fingerprint,
     IndexedVideo,
+    SaliencyTerm,
     Segment,
     Span,
     Summary,
@@ -179,14 +180,24 @@ def summary_row(video_id: int, summary: Summary, now: float) -> dict[str, Any]:
         "query_sha256": sha256(summary.query.encode("utf-8", "surrogatepass")).hexdigest(),
         "budget_seconds": summary.budget_seconds,
         "created_at": now,
-        "segments": [[s.span.start, s.span.end, s.saliency] for s in summary.segments],
+        "matched": summary.matched,
+        "segments": [
+            [s.span.start, s.span.end, s.saliency, [[t.name, t.value, t.weight] for t in s.terms]]
+            for s in summary.segments
+        ],
     }
 
 
 def summary_of(row: Any) -> Summary:
     """A row of `summaries` as a value."""
-    segments = tuple(Segment(Span(start, end), saliency) for start, end, saliency in row.segments)
-    return Summary(row.query, segments, row.budget_seconds)
+    return Summary(
+        row.query, tuple(_segment(*each) for each in row.segments), row.budget_seconds, row.matched
+    )
+
+
+def _segment(start: float, end: float, saliency: float, terms: Sequence[Any] = ()) -> Segment:
+    # Summaries of schema 0002 have no terms.
+    return Segment(Span(start, end), saliency, tuple(SaliencyTerm(*term) for term in terms))
 
 
 def cue_rows(

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Dialect
 __all__ = [
     "HEAD",
     "EscapedText",
+    "alerts",
     "clip_vectors",
     "clips",
     "cues",
@@ -21,13 +22,14 @@ __all__ = [
     "metadata",
     "runs",
     "shots",
+    "standing_questions",
     "summaries",
     "tags",
     "videos",
 ]
 
 # The newest migration, repeated here so that opening a library need not import alembic.
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -112,6 +114,8 @@ videos = sa.Table(
     # What its subtitles were read from; empty where they have not been read yet.
     sa.Column("subtitles", sa.String(64), nullable=False, server_default=""),
     sa.Column("subtitles_note", EscapedText, nullable=False, server_default=""),
+    # The speech model that transcribed it; empty where none has.
+    sa.Column("speech", sa.Text, nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('searchable', 'failed', 'missing')", name="status"),
     sqlite_autoincrement=True,
 )
@@ -167,7 +171,8 @@ summaries = sa.Table(
     sa.Column("query_sha256", sa.String(64), nullable=False),
     sa.Column("budget_seconds", sa.Double, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
-    sa.Column("segments", sa.JSON, nullable=False, comment="[[start, end, saliency], ...]"),
+    sa.Column("segments", sa.JSON, nullable=False, comment="[[start, end, saliency, terms], ...]"),
+    sa.Column("matched", sa.Boolean),
     sa.UniqueConstraint("video_id", "query_sha256", "budget_seconds"),
     sqlite_autoincrement=True,
 )
@@ -195,6 +200,41 @@ tags = sa.Table(
     metadata,
     sa.Column("video_id", _Id, _of_video(), primary_key=True, autoincrement=False),
     sa.Column("tag", EscapedText, primary_key=True, index=True),
+)
+
+# Questions that every new video is asked, and what they found.
+standing_questions = sa.Table(
+    "standing_questions",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("question", EscapedText, nullable=False),
+    sa.Column("false_alarm_rate", sa.Double, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column(
+        "standing_question_id",
+        _Id,
+        sa.ForeignKey("standing_questions.id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    sa.Column("video_id", _Id, _of_video(), nullable=False, index=True),
+    sa.Column("start_seconds", sa.Double, nullable=False),
+    sa.Column("end_seconds", sa.Double, nullable=False),
+    sa.Column("peak_seconds", sa.Double, nullable=False),
+    sa.Column("score", sa.Double, nullable=False),
+    sa.Column("false_alarm_rate", sa.Double),
+    sa.Column("found_at", sa.Double, nullable=False),
+    # When it was handed to the webhook or the command; None where it still is to be.
+    sa.Column("delivered_at", sa.Double),
+    sa.Column("seen", sa.Boolean, nullable=False),
+    sqlite_autoincrement=True,
 )
 
 runs = sa.Table(
