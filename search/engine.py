@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -50,6 +51,7 @@ class SearchEngine:
         like: str | None = None,
         yes: Sequence[str] = (),
         no: Sequence[str] = (),
+        among: frozenset[int] | None = None,
     ) -> Answer:
         """The answer to a question: its `k` best moments after the first `offset`.
 
@@ -63,6 +65,7 @@ class SearchEngine:
             like: `VIDEO@SECONDS`, a moment like which others are looked for.
             yes: moments (`VIDEO@SECONDS`) that are what is looked for.
             no: moments that are not.
+            among: ids of the videos that may answer, beside what the question says of them.
 
         Raises:
             QueryError: the question cannot be asked, or `k` is not positive.
@@ -74,6 +77,8 @@ class SearchEngine:
         if offset < 0:
             raise QueryError(f"--offset {offset}: must not be negative")
         asked = understand(self.library, text, image=image, like=like, yes=yes, no=no)
+        if among is not None:
+            asked = replace(asked, scope=among if asked.scope is None else asked.scope & among)
         return self._answer(asked, k, offset, flat)
 
     def answer(self, query: TextQuery, k: int = 10) -> Answer:

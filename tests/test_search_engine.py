@@ -100,6 +100,14 @@ def test_filters_narrow_the_search(engine):
         engine.ask("video:lawn")
 
 
+def test_only_the_videos_given_may_answer(engine):
+    ids = {video.path.stem: video.id for video in engine.library.catalog.videos()}
+    both = frozenset([ids["rose"], ids["flag"]])
+    assert set(names(engine.ask("red", 9, among=both))) == {"rose", "flag"}
+    assert names(engine.ask("red longer:10s", 9, among=both)) == ["flag"] * 2
+    assert engine.ask("red", 9, among=frozenset()).results == ()
+
+
 def test_a_picture_or_a_moment_is_a_question(engine, tmp_path):
     picture = tmp_path / "green.png"
     Image.new("RGB", (80, 60), (0, 128, 0)).save(picture)
