@@ -107,6 +107,51 @@ def test_words_come_to_an_older_library_and_go_again(either: str) -> None:
     upgrade.check(either)
 
 
+_STANDING = (
+    "INSERT INTO standing_questions (id, question, false_alarm_rate, created_at) "
+    "VALUES (1, 'a dog', 0.01, 0.0)",
+    "INSERT INTO standing_asked (standing_question_id, sha256, words) VALUES (1, 'ab', '/')",
+    "INSERT INTO alerts (standing_question_id, video_id, sha256, start_seconds, end_seconds, "
+    "peak_seconds, score, said, found_at, waiting_for, seen) "
+    "VALUES (1, 7, 'ab', 0.0, 1.0, 0.5, 0.3, '', 0.0, '', false)",
+)
+
+
+def test_standing_questions_come_to_an_older_library_and_go_again(either: str) -> None:
+    upgrade.upgrade(either, "0002")
+    _run(either, _VIDEO)
+    _run(
+        either,
+        "INSERT INTO summaries (id, video_id, query, query_sha256, budget_seconds, created_at, "
+        "segments) VALUES (3, 7, '', 'cd', 2.0, 0.0, '[[0.0, 2.0, 0.5]]')",
+    )
+    assert upgrade.upgrade(either) == schema.HEAD
+    with Catalog.open(either) as catalog:
+        [summary] = catalog.summaries(7)
+        assert summary.matched is None
+        assert [(each.span.end, each.terms) for each in summary.segments] == [(2.0, ())]
+    assert _ask(either, "SELECT speech FROM videos") == [("",)]
+    for statement in _STANDING:
+        _run(either, statement)
+    upgrade.downgrade(either, "0002")
+    assert _ask(either, "SELECT id, path FROM videos") == [(7, "/v/a.mp4")]
+    assert _ask(either, "SELECT id, budget_seconds FROM summaries") == [(3, 2.0)]
+    upgrade.upgrade(either)
+    upgrade.check(either)
+
+
+def test_alerts_go_with_their_question_and_their_video(either: str) -> None:
+    upgrade.upgrade(either)
+    _run(either, _VIDEO)
+    for statement in _STANDING:
+        _run(either, statement)
+    _run(either, "DELETE FROM videos WHERE id = 7")
+    assert _ask(either, "SELECT id FROM alerts") == []
+    assert len(_ask(either, "SELECT * FROM standing_asked")) == 1  # the content may come back
+    _run(either, "DELETE FROM standing_questions WHERE id = 1")
+    assert _ask(either, "SELECT * FROM standing_asked") == []
+
+
 def test_full_text_index_follows_the_cues(url: str) -> None:
     upgrade.upgrade(url)
     _run(url, _VIDEO)

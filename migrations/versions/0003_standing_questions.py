@@ -11,11 +11,13 @@ branch_labels = None
 depends_on = None
 
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_SEGMENTS = ("[[start, end, saliency], ...]", "[[start, end, saliency, terms], ...]")
 
 
 def upgrade() -> None:
     op.add_column("videos", sa.Column("speech", sa.Text(), nullable=False, server_default=""))
     op.add_column("summaries", sa.Column("matched", sa.Boolean(), nullable=True))
+    _comment_segments(*_SEGMENTS)
     op.create_table(
         "standing_questions",
         sa.Column("id", _ID, nullable=False),
@@ -26,16 +28,39 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "standing_asked",
+        sa.Column("standing_question_id", _ID, autoincrement=False, nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("words", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["standing_question_id"],
+            ["standing_questions.id"],
+            name=op.f("fk_standing_asked_standing_question_id_standing_questions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "standing_question_id", "sha256", "words", name=op.f("pk_standing_asked")
+        ),
+    )
+    op.create_table(
         "alerts",
         sa.Column("id", _ID, nullable=False),
         sa.Column("standing_question_id", _ID, nullable=False),
         sa.Column("video_id", _ID, nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("start_seconds", sa.Double(), nullable=False),
         sa.Column("end_seconds", sa.Double(), nullable=False),
         sa.Column("peak_seconds", sa.Double(), nullable=False),
         sa.Column("score", sa.Double(), nullable=False),
         sa.Column("false_alarm_rate", sa.Double(), nullable=True),
+        sa.Column("said", sa.Text(), nullable=False, comment="the words that were found, if any"),
         sa.Column("found_at", sa.Double(), nullable=False),
+        sa.Column(
+            "waiting_for",
+            sa.Text(),
+            nullable=False,
+            comment="channels that still are to get it",
+        ),
         sa.Column("delivered_at", sa.Double(), nullable=True),
         sa.Column("seen", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -56,6 +81,21 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("alerts")
+    op.drop_table("standing_asked")
     op.drop_table("standing_questions")
     op.drop_column("summaries", "matched")
     op.drop_column("videos", "speech")
+    _comment_segments(*reversed(_SEGMENTS))
+
+
+def _comment_segments(before: str, after: str) -> None:
+    if op.get_context().dialect.name == "sqlite":  # keeps no comments
+        return
+    op.alter_column(
+        "summaries",
+        "segments",
+        existing_type=sa.JSON(),
+        existing_nullable=False,
+        existing_comment=before,
+        comment=after,
+    )

@@ -22,6 +22,7 @@ __all__ = [
     "metadata",
     "runs",
     "shots",
+    "standing_asked",
     "standing_questions",
     "summaries",
     "tags",
@@ -213,6 +214,22 @@ standing_questions = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# What each question has been asked of: contents, not files, so that a copy is not asked again; and
+# `words`, which tells what the words that are said in it were read from.
+standing_asked = sa.Table(
+    "standing_asked",
+    metadata,
+    sa.Column(
+        "standing_question_id",
+        _Id,
+        sa.ForeignKey("standing_questions.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("words", sa.Text, primary_key=True),
+)
+
 alerts = sa.Table(
     "alerts",
     metadata,
@@ -225,13 +242,17 @@ alerts = sa.Table(
         index=True,
     ),
     sa.Column("video_id", _Id, _of_video(), nullable=False, index=True),
+    # Of the content in which it was found; the video may have another one by now.
+    sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("start_seconds", sa.Double, nullable=False),
     sa.Column("end_seconds", sa.Double, nullable=False),
     sa.Column("peak_seconds", sa.Double, nullable=False),
     sa.Column("score", sa.Double, nullable=False),
     sa.Column("false_alarm_rate", sa.Double),
+    sa.Column("said", EscapedText, nullable=False, comment="the words that were found, if any"),
     sa.Column("found_at", sa.Double, nullable=False),
-    # When it was handed to the webhook or the command; None where it still is to be.
+    sa.Column("waiting_for", sa.Text, nullable=False, comment="channels that still are to get it"),
+    # When the last channel got it; None where none has.
     sa.Column("delivered_at", sa.Double),
     sa.Column("seen", sa.Boolean, nullable=False),
     sqlite_autoincrement=True,
