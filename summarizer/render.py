@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 from PIL import Image, ImageDraw, ImageFont
 
+from summarizer.label import draw_label
+from summarizer.skim import Skim
 from vidsift.errors import DamagedLibraryError, MediaError, StorageError
 from vidsift.library import Library
-from vidsift.media.cut import render_segments
+from vidsift.media.cut import Cut, render_cuts
 from vidsift.media.probe import probe
 from vidsift.paths import expanded
 from vidsift.times import clock
-from vidsift.types import Span, Summary, VideoRecord
+from vidsift.types import Span, Summary, VideoProbe, VideoRecord
 
 __all__ = ["SummaryFiles", "render_skim", "storyboard", "summary_json", "write_summary"]
 
@@ -78,7 +80,7 @@ def write_summary(
     files = _free_names(record, summary, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        render_skim(library, record, summary, files.video, progress=progress)
+        render_skim(library, Skim.of(record, summary), files.video, progress=progress)
         _replace(files.storyboard, storyboard(library, record, summary))
         text = json.dumps(summary_json(record, summary, files), indent=2)
         _replace(files.json, text.encode())
@@ -117,29 +119,43 @@ def _free_names(record: VideoRecord, summary: Summary, out: Path) -> SummaryFile
 
 def render_skim(
     library: Library,
-    record: VideoRecord,
-    summary: Summary,
+    skim: Skim,
     out: Path,
     *,
     progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Render the segments with their sound to `out` (mp4), as long as the summary says."""
-    if not os.path.exists(record.path):  # noqa: PTH110 - False too where it may not be looked at
-        raise MediaError(
-            record.path, "is gone since it was indexed; put it back, or run `vidsift index` again"
-        )
-    spans: list[Span] = []
-    for segment in summary.segments:
-        if spans and segment.span.start - spans[-1].end < 1e-6:
-            spans[-1] = spans[-1].hull(segment.span)
-        else:
-            spans.append(segment.span)
-    render_segments(
-        probe(record.path),
-        spans,
+    """Render the skim with its sound to `out` (mp4), as long as it says.
+
+    Segments that do not touch are cross-faded as the library's settings say, with footage of their
+    own shots. Where the skim is of several videos, each segment is labelled with its source.
+
+    Raises:
+        MediaError: a video is gone, or ffmpeg cannot render it.
+        StorageError: `out` cannot be written.
+    """
+    probes: dict[int, VideoProbe] = {}
+    rooms: dict[int, list[Span]] = {}
+    for video in skim.videos:
+        if not os.path.exists(video.path):  # noqa: PTH110 - False too where it may not be looked at
+            raise MediaError(
+                video.path,
+                "is gone since it was indexed; put it back, or run `vidsift index` again",
+            )
+        probes[video.id] = probe(video.path)
+        rooms[video.id] = [shot.span for shot in library.catalog.shots_of_video(video.id)]
+    cuts = []
+    for part in skim.parts:
+        span, shots = part.segment.span, rooms[part.video.id]
+        room = shots[span.nearest(shots)].hull(span)
+        source = f"{part.video.path.name}  {clock(span.start)}"
+        label = draw_label(source) if len(probes) > 1 else None
+        cuts.append(Cut(probes[part.video.id], span, room, label))
+    render_cuts(
+        cuts,
         out,
+        crossfade_seconds=library.settings.crossfade_seconds,
         progress=progress,
-        time_limit=library.settings.media_time_limit or 120 + 20 * summary.duration_seconds,
+        time_limit=library.settings.media_time_limit or 120 + 20 * skim.duration_seconds,
     )
 
 
