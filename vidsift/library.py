@@ -23,6 +23,7 @@ from vidsift.errors import (
 )
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder, full_name, open_encoder
+from vidsift.models.learned_saliency import SaliencyModel, open_saliency
 from vidsift.models.pooler_checkpoint import open_pooler
 from vidsift.paths import expanded
 from vidsift.store.catalog import Catalog
@@ -43,6 +44,7 @@ class Library:
     features/KEY.npy    float16 frame features of one video
     pictures/KEY/       thumbnails of its clips, and its storyboard
     poolers/            trained poolers, if any
+    saliency/           trained saliencies, if any
     index/              FAISS index, a cache that is rebuilt from SQL when it does not fit
     skims/              rendered summaries and cut moments, a cache
     vidsift.toml        settings, if any
@@ -157,6 +159,23 @@ class Library:
     def poolers(self) -> Path:
         """The folder of poolers that were trained on this library."""
         return self.root / "poolers"
+
+    @cached_property
+    def saliency(self) -> SaliencyModel | None:
+        """The trained saliency that the setting `saliency` names; None where it names none.
+
+        Raises:
+            SaliencyModelError: it is unknown, cannot be read, or was trained on other features.
+        """
+        if not self.settings.saliency:
+            return None
+        stamp = self.catalog.stamp() or self.encoder.stamp
+        return open_saliency(self.settings.saliency, stamp, self.saliency_models)
+
+    @property
+    def saliency_models(self) -> Path:
+        """The folder of saliencies that were trained on this library."""
+        return self.root / "saliency"
 
     def index(self, *, write: bool = False) -> FaissIndex:
         """The vector index, caught up with the catalog. `write` also saves it."""
