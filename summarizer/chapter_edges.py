@@ -1,0 +1,163 @@
+"""Where the chapters of a video begin: change points of what is seen and said.
+
+Kernel temporal segmentation (Potapov, Douze, Harchaoui and Schmid, ECCV 2014): of all divisions of
+the film into m chapters the one with the least scatter about the chapters' means,
+
+    J_m = min sum_chapters sum_{i in chapter} seconds_i |x_i - mean|^2,
+
+found exactly by dynamic programming. Here x_i is the mean frame of an atom, a piece of at most a
+clip, beside the mean vector of what is said in it, so that the kernel is the sum of two cosines.
+
+How many chapters is decided by the film itself and not by a penalty that must be tuned: the same
+atoms in random order have no chapters, so what a division explains of them is chance. The m is
+taken at which J_m is farthest below its mean over such orders (the gap statistic of Tibshirani,
+Walther and Hastie 2001, with the permutation as reference). A film that is alike throughout, or
+changes all the time, stays whole.
+
+Axes: a atoms, d dimensions, e edges (the two ends of the film among them).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+
+from vidsift.types import Cue, Shot
+
+__all__ = ["LEAST_SECONDS", "candidate_edges", "divide"]
+
+LEAST_SECONDS = 10.0  # of a chapter; players that show chapters refuse shorter ones
+_MOST_CHAPTERS = 50
+_MOST_EDGES = 500  # that compete; of more, those with the greatest change about them
+_ORDERS = 4  # random orders of the atoms
+_PAUSE_SECONDS = 1.0
+_NEAR_SECONDS = 3.0
+_SENTENCE_END = re.compile(r"[.!?…。！？؟][\"'”’»)\]]*$")  # noqa: RUF001
+
+
+def candidate_edges(shots: Sequence[Shot], cues: Sequence[Cue]) -> list[float]:
+    """Seconds at which a chapter may begin: cuts, and where a speaker begins anew.
+
+    A speaker begins anew after a pause of 1 s or the end of a sentence. Where a cut lies within
+    3 s of that it is the cut that counts, unless it falls into the middle of a line. `cues` are
+    of one track, in order of time.
+    """
+    cuts = [shot.span.start for shot in shots[1:]]
+    anew = [
+        after.span.start
+        for before, after in pairwise(cues)
+        if after.span.start - before.span.end >= _PAUSE_SECONDS
+        or _SENTENCE_END.search(before.text.rstrip())
+    ]
+
+    def in_a_line(cut: float) -> bool:
+        return any(cue.span.start + 0.25 < cut < cue.span.end - 0.25 for cue in cues)
+
+    clean = [cut for cut in cuts if not in_a_line(cut)]
+    anew = [each for each in anew if not _near(each, clean)]
+    return sorted({*clean, *anew, *(cut for cut in cuts if not _near(cut, [*clean, *anew]))})
+
+
+def _near(seconds: float, others: Sequence[float]) -> bool:
+    return any(abs(seconds - other) < _NEAR_SECONDS for other in others)
+
+
+def divide(
+    vectors: Float[np.ndarray, "a d"],
+    seconds: Float64[np.ndarray, "a"],
+    may_begin: Bool[np.ndarray, "a"],
+    least_seconds: float = LEAST_SECONDS,
+) -> list[int]:
+    """The atoms with which chapters begin, the first atom among them.
+
+    `seconds` is how long each atom lasts, `may_begin` at which atoms a chapter may begin (the first
+    always may). At most 50 chapters, none shorter than `least_seconds` unless there is only one.
+    The same input gives the same division. O(e^2) for each chapter, e at most 500, and
+    O(a d) besides.
+    """
+    least = max(least_seconds, float(seconds.sum()) / 200)
+    film = _Film(vectors, seconds)
+    edges = film.edges(may_begin, least)
+    scatter, back = _least_scatter(film.costs(edges, least))
+    if len(scatter) == 1:
+        return [0]
+    random = np.random.default_rng(0)
+    by_chance = np.zeros(len(scatter))
+    for _ in range(_ORDERS):
+        order = random.permutation(len(seconds))
+        inner = random.choice(len(seconds) - 1, len(edges) - 2, replace=False) + 1
+        edges_there = np.concatenate([[0], np.sort(inner), [len(seconds)]])
+        mixed = _Film(vectors[order], seconds[order])
+        found, _ = _least_scatter(mixed.costs(edges_there, least), len(scatter))
+        # Where random edges leave no room for so many chapters, what the fewer explain stands.
+        by_chance += np.pad(found, (0, len(scatter) - len(found)), mode="edge") / _ORDERS
+    chapters = int(np.argmax(by_chance - scatter)) + 1
+    begins = []
+    place = len(edges) - 1
+    for row in range(chapters - 2, -1, -1):
+        place = int(back[row][place])
+        begins.append(int(edges[place]))
+    return [0, *begins[::-1]]
+
+
+class _Film:
+    """Sums over the atoms before each edge, from which any chapter's scatter follows."""
+
+    def __init__(
+        self, vectors: Float[np.ndarray, "a d"], seconds: Float64[np.ndarray, "a"]
+    ) -> None:
+        centred = vectors.astype(np.float64) - np.average(vectors, axis=0, weights=seconds)
+        zero = np.zeros((1, vectors.shape[1]))
+        self._sums = np.concatenate([zero, np.cumsum(centred * seconds[:, None], axis=0)])
+        squares = seconds * np.einsum("ad,ad->a", centred, centred)
+        self._squares = np.concatenate([[0.0], np.cumsum(squares)])
+        self._times = np.concatenate([[0.0], np.cumsum(seconds)])
+
+    def edges(self, may_begin: Bool[np.ndarray, "a"], reach: float) -> Int[np.ndarray, "e"]:
+        """The atoms (and the end) at which a chapter may begin or end; the ends always may."""
+        inner = np.flatnonzero(may_begin[1:]) + 1
+        if len(inner) > _MOST_EDGES - 2:
+            # How far the means of `reach` seconds before and after are apart.
+            times = self._times
+            low = np.searchsorted(times, times[inner] - reach).clip(max=inner - 1)
+            high = np.searchsorted(times, times[inner] + reach).clip(inner + 1, len(times) - 1)
+            before = (self._sums[inner] - self._sums[low]).T / (times[inner] - times[low])
+            after = (self._sums[high] - self._sums[inner]).T / (times[high] - times[inner])
+            change = np.square(after - before).sum(0)
+            inner = np.sort(inner[np.argsort(-change, kind="stable")[: _MOST_EDGES - 2]])
+        return np.concatenate([[0], inner, [len(may_begin)]])
+
+    def costs(self, edges: Int[np.ndarray, "e"], least: float) -> Float64[np.ndarray, "e e"]:
+        """The scatter of a chapter from one edge to another; infinite where it is too short."""
+        sums, squares, times = self._sums[edges], self._squares[edges], self._times[edges]
+        lasts = times - times[:, None]
+        norms = np.einsum("ed,ed->e", sums, sums)
+        apart = norms + norms[:, None] - 2 * sums @ sums.T  # |sum over the chapter|^2
+        long_enough = (lasts >= least - 1e-6) & (lasts > 0)
+        scatter = squares - squares[:, None] - apart / np.where(long_enough, lasts, 1.0)
+        scatter = np.where(long_enough, np.maximum(scatter, 0.0), np.inf)
+        # The whole film is a chapter however short it is.
+        scatter[0, -1] = max(0.0, squares[-1] - norms[-1] / times[-1])
+        return scatter
+
+
+def _least_scatter(
+    costs: Float64[np.ndarray, "e e"], most: int = _MOST_CHAPTERS
+) -> tuple[Float64[np.ndarray, "m"], list[Int[np.ndarray, "e"]]]:
+    """J_m for m = 1, 2, ... as far as there is room; and, for each further chapter, from which
+    edge the last chapter begins that ends at each edge."""
+    reached = costs[0]
+    scatter, back = [reached[-1]], []
+    for _ in range(1, most):
+        through = reached[:, None] + costs  # (e, e) last chapter from, to
+        from_edge = np.argmin(through, axis=0)
+        reached = np.take_along_axis(through, from_edge[None], axis=0)[0]
+        if not np.isfinite(reached[-1]):
+            break
+        scatter.append(reached[-1])
+        back.append(from_edge)
+    return np.array(scatter), back
