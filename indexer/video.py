@@ -127,7 +127,9 @@ def _assemble(
         features=found,
         vectors=tuple(vectors),
         thumbnails=tuple(thumbnails),
-        summary=choose_segments(found, clips, shots, budget),
+        summary=choose_segments(
+            found, clips, shots, budget, cues=subtitles.cues, settings=recipe.settings
+        ),
         note=frames.note,
         cues=subtitles.cues,
         cue_vectors=encode_cues(subtitles, recipe.encoder, recipe.settings.batch_size),

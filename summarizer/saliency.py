@@ -1,82 +1,162 @@
 """Saliency: how much of the film, or of its answer to a question, each piece stands for.
 
-One formula serves both. With frames x_t of weight w_t (attention to the question, or uniform
-without one), a set S of pieces is worth
+Attention on two levels, nothing trained. Within a piece its frames x_t are pooled by attention to
+what the piece shows (or to the question): c = sum_t a_t x_t, a = softmax(s_t / T). Between pieces
+k(j, i) = max(0, cos(c_j, c_i)) tells how far piece i stands for piece j. Frames are whitened by the
+film's own (`search.duplicates`): what most of a film shares tells no two of its pieces apart. With
+these a set of pieces is worth the sum of its terms (`summarizer.greedy`), each a share of the film:
 
-    f(S) = sum_t w_t max_{i in S} cos(x_t, c_i)          (facility location)
+- representativeness: the seconds of the film that it stands for;
+- diversity: the kinds of thing in the film that it stands for. A second counts here for the less,
+  the more of the film is like it: u_j = p_j / sum_s p_s k(j, s), over their sum, which is the
+  effective number of kinds (diversity of order 0; Leinster and Cobbold 2012);
+- relevance, with a question: the share of the attention to it, over the whole film, that it holds;
+- speech: its share of all seconds in which someone speaks;
+- learned: its share of what a trained network finds important.
 
-which is monotone and submodular: what resembles something already chosen adds little. A piece's
-saliency is what it adds when it is taken (its marginal gain), plus the share of the attention that
-falls inside it, per second.
+Only what is new counts for the first two. A piece's saliency is what it adds when it is taken, a
+second.
+
+Axes: n frames, m pieces, d dimensions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int
 
-from vidsift.types import Span
+from search.duplicates import Whitening
+from summarizer.greedy import Term, Worth
+from vidsift.types import FrameFeatures, Span
 
-__all__ = ["attention_over_time", "piece_saliency"]
+__all__ = ["attention_over_time", "film_worth", "frame_saliency", "pool_pieces", "shown_seconds"]
 
-_TEMPERATURE = 0.5  # of attention over a film, in standard deviations of its similarities
-_MOST_FRAMES = 2000  # frames that stand for a long film in the sum over t
+FILM_TEMPERATURE = 0.5  # of attention over a film, in standard deviations of its relevance
+PIECE_TEMPERATURE = 0.1  # of attention within a piece, in units of cosine
+_COSINE = 0.1  # that a deviation of relevance comes to within a piece
+# Of the terms; without a question, and with one, which then decides before all else.
+GENERIC = {"representativeness": 0.5, "diversity": 0.5, "speech": 0.1, "learned": 1.0}
+ABOUT = {"representativeness": 0.1, "diversity": 0.1, "relevance": 1.0, "speech": 0.05,
+         "learned": 0.2}  # fmt: skip
 
 
 def attention_over_time(
-    frames: Float32[np.ndarray, "n d"],
-    seconds: Float64[np.ndarray, "n"],
-    query: Float32[np.ndarray, "d"] | None,
+    relevance: Float64[np.ndarray, "n"], seconds: Float64[np.ndarray, "n"]
 ) -> Float64[np.ndarray, "n"]:
-    """Weights of the frames, summing to 1: softmax over time of their similarity to the query.
+    """Attention over the frames of a film, summing to 1: softmax over time of their relevance.
 
-    Without a query a frame weighs the `seconds` that it stands for. Similarities are standardised
-    over the film first, so that the weights say where in this film the answer lies, not whether
-    the film as a whole is near the question.
+    A frame counts for the `seconds` that it is shown. Relevance is standardised over the film
+    first, so that the weights say where in this film the answer lies, not whether the film as a
+    whole is near the question.
     """
-    weights = seconds.copy()
-    if query is not None:
-        similarities = (frames @ query).astype(np.float64)
-        standard = (similarities - similarities.max()) / max(float(similarities.std()), 1e-6)
-        weights *= np.exp(standard / _TEMPERATURE)
+    deviation = max(float(relevance.std()), 1e-6)
+    weights = seconds * np.exp((relevance - relevance.max()) / deviation / FILM_TEMPERATURE)
     return np.asarray(weights / weights.sum())
 
 
-def piece_saliency(
+def shown_seconds(
+    pts_seconds: Float64[np.ndarray, "n"], end_seconds: float
+) -> Float64[np.ndarray, "n"]:
+    """How long each frame is shown: until the next one is."""
+    last = max(end_seconds, float(pts_seconds[-1]) + 1e-3)
+    return np.diff(pts_seconds, append=last)
+
+
+def pool_pieces(
     frames: Float32[np.ndarray, "n d"],
-    weights: Float64[np.ndarray, "n"],
     owner: Int[np.ndarray, "n"],
-    pieces: list[Span],
-    budget_seconds: float,
-    least_seconds: float = 0.0,
-) -> Float[np.ndarray, "m"]:
-    """Saliency (m,) of each piece, a second; `owner[t]` is the piece that frame t lies in.
+    pieces: int,
+    relevance: Float64[np.ndarray, "n"] | None = None,
+) -> tuple[Float32[np.ndarray, "m d"], Float64[np.ndarray, "n"]]:
+    """Each piece's unit vector, pooled by attention, and the attention (it sums to 1 in a piece).
 
-    Pieces are taken greedily by gain a second until the budget is spent (Nemhauser, Wolsey and
-    Fisher 1978); those never taken are valued by what they would still add. A piece shorter than
-    `least_seconds` counts as if it were so long: a glimpse shows less than its picture is worth.
+    Frames attend to the piece's mean, or to the question by their `relevance`. A piece without
+    frames has the zero vector.
     """
-    durations = np.maximum([piece.duration for piece in pieces], least_seconds)
-    share = np.bincount(owner, weights=weights, minlength=len(pieces))  # (m,) attention inside
-    centres = np.zeros((len(pieces), frames.shape[1]), dtype=np.float32)
-    np.add.at(centres, owner, frames)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    if relevance is None:
+        means = _summed(frames, owner, pieces)
+        means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        scores = np.einsum("nd,nd->n", frames, means[owner]).astype(np.float64)
+    else:
+        scores = _COSINE * relevance
+    highest = np.full(pieces, -np.inf)
+    np.maximum.at(highest, owner, scores)
+    attention = np.exp((scores - highest[owner]) / PIECE_TEMPERATURE)
+    attention /= np.bincount(owner, attention, pieces)[owner]
+    pooled = _summed(frames * attention[:, np.newaxis].astype(np.float32), owner, pieces)
+    pooled /= np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+    return pooled, attention
 
-    step = max(1, -(-len(frames) // _MOST_FRAMES))
-    mass = np.add.reduceat(weights, np.arange(0, len(frames), step))
-    likeness = np.maximum(frames[::step] @ centres.T, 0.0)  # (t, m)
-    covered = np.zeros(len(likeness))
-    gains = np.zeros(len(pieces))
-    left = np.ones(len(pieces), dtype=bool)
-    spent = 0.0
-    while left.any():
-        added = mass @ np.maximum(likeness - covered[:, np.newaxis], 0.0)  # (m,)
-        gains[left] = added[left]
-        if spent >= budget_seconds:
-            break
-        density = np.where(left, added / durations, -np.inf)
-        best = int(np.argmax(density))
-        left[best] = False
-        spent += pieces[best].duration
-        covered = np.maximum(covered, likeness[:, best])
-    return np.asarray((gains + share) / durations)
+
+def film_worth(
+    frames: Float32[np.ndarray, "n d"],
+    seconds: Float64[np.ndarray, "n"],
+    owner: Int[np.ndarray, "n"],
+    pieces: Sequence[Span],
+    *,
+    relevance: Float64[np.ndarray, "n"] | None = None,
+    spoken: Sequence[Span] = (),
+    learned: Float64[np.ndarray, "n"] | None = None,
+) -> Worth:
+    """What sets of pieces are worth in this film; `owner[t]` is the piece that frame t lies in.
+
+    Args:
+        frames: unit-length features.
+        seconds: how long each frame is shown.
+        owner: increasing; every piece is the owner of the frames in it.
+        pieces: in order, and apart.
+        relevance: how near each frame is to the question, in any unit; None: no question.
+        spoken: when someone speaks.
+        learned: how important a trained network finds each frame, in [0, 1]; None: none.
+    """
+    m = len(pieces)
+    pooled, _ = pool_pieces(Whitening.of(frames)(frames), owner, m, relevance)
+    kernel = np.maximum(pooled @ pooled.T, 0)  # (m, m)
+    weights = GENERIC if relevance is None else ABOUT
+    time = np.bincount(owner, seconds, m) / seconds.sum()
+    kinds = time / np.maximum(kernel @ time, 1e-12)
+    terms = [
+        Term("representativeness", weights["representativeness"], time, covers=True),
+        Term("diversity", weights["diversity"], kinds / kinds.sum(), covers=True),
+    ]
+    if relevance is not None:
+        attention = np.bincount(owner, attention_over_time(relevance, seconds), m)
+        terms.append(Term("relevance", weights["relevance"], attention, covers=False))
+    said = np.array([sum(piece.overlap(cue) for cue in spoken) for piece in pieces])
+    if said.any():
+        terms.append(Term("speech", weights["speech"], said / said.sum(), covers=False))
+    if learned is not None and learned.any():
+        important = np.bincount(owner, learned * seconds, m)
+        terms.append(Term("learned", weights["learned"], important / important.sum(), covers=False))
+    return Worth(kernel, tuple(terms))
+
+
+def frame_saliency(
+    features: FrameFeatures,
+    owner: Int[np.ndarray, "n"],
+    worth: Worth,
+    pieces: Sequence[Span],
+    relevance: Float64[np.ndarray, "n"] | None = None,
+) -> Float64[np.ndarray, "n"]:
+    """The curve of saliency over the frames, a second: both levels of attention multiplied.
+
+    A piece's saliency, before anything is taken, times the attention within it (mean 1). It is
+    highest where the first segment would be chosen; what is like a chosen segment stays as high.
+    """
+    frames = np.asarray(features.features, dtype=np.float32)
+    _, attention = pool_pieces(frames, owner, len(pieces), relevance)
+    counts = np.bincount(owner, minlength=len(pieces))
+    durations = np.array([piece.duration for piece in pieces])
+    saliency = worth.gains(worth.nothing_yet()) / durations
+    return np.asarray(saliency[owner] * attention * counts[owner])
+
+
+def _summed(
+    frames: Float32[np.ndarray, "n d"], owner: Int[np.ndarray, "n"], pieces: int
+) -> Float32[np.ndarray, "m d"]:
+    sums = np.zeros((pieces, frames.shape[1]), dtype=np.float32)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))  # owners increase: each one's first frame
+    sums[owner[starts]] = np.add.reduceat(frames, starts, axis=0)
+    return sums

@@ -1,18 +1,119 @@
-"""Selection: which pieces fit the budget best, and how the budget is then filled to the frame."""
+"""Selection: a film cut into pieces, and which of them fit the budget best."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 
-from vidsift.types import Segment, Span
+from summarizer.greedy import Worth, greedy, greedy_under_budget
+from vidsift.types import Clip, SaliencyTerm, Segment, Span
 
-__all__ = ["fill_budget", "knapsack"]
+__all__ = ["cut_pieces", "knapsack", "owners", "piece_seconds", "select"]
 
-_NOTHING = 1e-6  # seconds
+_LONGEST_PIECE = 4.0
+_PLACES = 6  # that a short summary shows, if its pieces need not be shorter than they may be
+_MOST_PIECES = 2000
+
+
+def piece_seconds(budget_seconds: float, least_seconds: float) -> float:
+    """How long pieces are cut: a sixth of the budget, up to 4 s, but at least `least_seconds`."""
+    wanted = min(budget_seconds / _PLACES, max(_LONGEST_PIECE, least_seconds))
+    return min(max(wanted, least_seconds), budget_seconds)
+
+
+def cut_pieces(clips: Sequence[Clip], length: float) -> list[Span]:
+    """Each clip cut evenly into pieces of at least `length` seconds and at least one frame.
+
+    At most about 2,000 in all; a clip that is shorter is one piece. In order and without gaps where
+    the clips have none.
+    """
+    total = sum(clip.span.duration for clip in clips)
+    length = max(length, total / _MOST_PIECES)
+    pieces = []
+    for clip in clips:
+        count = min(max(1, math.floor(clip.span.duration / length + 1e-6)), clip.num_frames)
+        edges = np.linspace(clip.span.start, clip.span.end, count + 1).tolist()
+        pieces += [Span(a, b) for a, b in pairwise(edges)]
+    return pieces
+
+
+def owners(pieces: Sequence[Span], pts_seconds: Float64[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """The piece that each frame lies in, or the one before it where it lies in none."""
+    starts = np.array([piece.start for piece in pieces])
+    return np.maximum(np.searchsorted(starts, pts_seconds, side="right") - 1, 0)
+
+
+def select(
+    worth: Worth,
+    pieces: Sequence[Span],
+    budget_seconds: float,
+    least_seconds: float,
+    selection: Literal["knapsack", "greedy"],
+) -> list[Segment]:
+    """The pieces that a summary of the budget shows, each with its saliency and the terms of it.
+
+    A piece shorter than `least_seconds` (of a shot that is) is taken only where the others do not
+    fill the budget. One that is longer than the budget is shown in part. At least one is chosen.
+    """
+    durations = np.array([piece.duration for piece in pieces])
+    seconds = np.minimum(durations, budget_seconds)
+    glimpse = seconds < min(least_seconds, budget_seconds) - 1e-6
+    if durations[~glimpse].sum() >= budget_seconds - 1e-6:
+        seconds[glimpse] = np.inf  # too dear for any budget
+    chosen = _SELECTIONS[selection](worth, seconds, budget_seconds)
+    if not chosen:  # nothing is worth anything
+        chosen = [int(np.argmax(np.isfinite(seconds)))]
+    covered = worth.nothing_yet()
+    segments = []
+    for piece in chosen:
+        values = worth.values(covered, piece)
+        covered = worth.with_piece(covered, piece)
+        terms = tuple(
+            SaliencyTerm(term.name, value, term.weight / float(durations[piece]))
+            for term, value in zip(worth.terms, values, strict=True)
+        )
+        saliency = sum(term.weight * term.value for term in terms)
+        segments.append(Segment(_shown(pieces[piece], budget_seconds), saliency, terms))
+    return sorted(segments, key=lambda segment: segment.span)
+
+
+def _shown(piece: Span, budget_seconds: float) -> Span:
+    # Of a piece that is longer than the whole summary, the middle.
+    spare = max(0.0, piece.duration - budget_seconds) / 2
+    return Span(piece.start + spare, piece.end - spare) if spare else piece
+
+
+def _by_knapsack(
+    worth: Worth, seconds: Float64[np.ndarray, "m"], budget_seconds: float
+) -> list[int]:
+    """The exact best of what pieces add when they are taken one after the other.
+
+    A knapsack needs values that add up, which those of pieces that are alike do not. So each is
+    worth what it adds in the order of greedy; those that greedy leaves are worth what they would
+    still add. Returned in an order in which each adds most.
+    """
+    taken = greedy(worth, seconds, budget_seconds, per_second=True)
+    covered = worth.nothing_yet()
+    values = np.zeros(len(worth))
+    for piece in taken:
+        values[piece] = worth.gain(covered, piece)
+        covered = worth.with_piece(covered, piece)
+    rest = np.setdiff1d(np.arange(len(worth)), taken)
+    values[rest] = worth.gains(covered)[rest]
+    chosen = knapsack(values, seconds, budget_seconds)
+    place = {piece: number for number, piece in enumerate(taken)}
+    return sorted(chosen, key=lambda piece: place.get(piece, len(taken)))
+
+
+_SELECTIONS: dict[str, Callable[[Worth, Float64[np.ndarray, "m"], float], list[int]]] = {
+    "knapsack": _by_knapsack,
+    "greedy": greedy_under_budget,
+}
 
 
 def knapsack(
@@ -26,7 +127,7 @@ def knapsack(
     # A whole number of steps, so that a piece as long as the budget fits.
     capacity = min(5000, max(20, math.ceil(budget_seconds / 0.05)))
     step = budget_seconds / capacity
-    weights = np.ceil(np.asarray(seconds) / step - 1e-4).astype(int)
+    weights = np.ceil(np.minimum(seconds, 2 * budget_seconds) / step - 1e-4).astype(int)
     best = np.zeros(capacity + 1)
     taken = np.zeros((len(weights), capacity + 1), dtype=bool)
     for item, (weight, value) in enumerate(zip(weights, values, strict=True)):
@@ -43,39 +144,3 @@ def knapsack(
             chosen.append(item)
             room -= int(weights[item])
     return chosen[::-1]
-
-
-def fill_budget(
-    chosen: Sequence[Segment], shots: Sequence[Span], budget_seconds: float, end_seconds: float
-) -> tuple[Segment, ...]:
-    """Lengthen the chosen segments until they last `budget_seconds` together, in time order.
-
-    The rest of the budget goes first to the most salient segment, within its own shot; only when
-    every shot that holds a segment is used up are cuts crossed. Segments of one shot that touch
-    become one. Needs `budget_seconds <= end_seconds`.
-    """
-    ordered = sorted(chosen, key=lambda segment: segment.span)
-    spans = [segment.span for segment in ordered]
-    homes = [span.nearest(shots) for span in spans]
-    rest = budget_seconds - sum(span.duration for span in spans)
-    for within_shot in (True, False):
-        for i in sorted(range(len(spans)), key=lambda i: -ordered[i].saliency):
-            low = spans[i - 1].end if i > 0 else 0.0
-            high = spans[i + 1].start if i + 1 < len(spans) else end_seconds
-            if within_shot:
-                low, high = max(low, shots[homes[i]].start), min(high, shots[homes[i]].end)
-            later = min(rest, max(0.0, high - spans[i].end))
-            earlier = min(rest - later, max(0.0, spans[i].start - low))
-            if later + earlier > _NOTHING:
-                spans[i] = Span(spans[i].start - earlier, spans[i].end + later)
-                rest -= later + earlier
-    joined: list[tuple[Segment, int]] = []
-    for span, home, segment in zip(spans, homes, ordered, strict=True):
-        if joined and joined[-1][1] == home and span.start - joined[-1][0].span.end < _NOTHING:
-            before = joined.pop()[0]
-            weight = before.span.duration, span.duration
-            saliency = (before.saliency * weight[0] + segment.saliency * weight[1]) / sum(weight)
-            joined.append((Segment(before.span.hull(span), saliency), home))
-        else:
-            joined.append((Segment(span, segment.saliency), home))
-    return tuple(segment for segment, _ in joined)

@@ -5,22 +5,56 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float64, Int
 
-from summarizer.saliency import attention_over_time, piece_saliency
-from summarizer.select import fill_budget, knapsack
+from summarizer.asked import Answered, answer_in
+from summarizer.edges import fill_budget
+from summarizer.greedy import Worth
+from summarizer.saliency import film_worth, frame_saliency, shown_seconds
+from summarizer.select import cut_pieces, owners, piece_seconds, select
+from vidsift.config import Settings
 from vidsift.errors import StorageError, SummaryError
 from vidsift.library import Library
-from vidsift.types import Clip, FrameFeatures, Segment, Shot, Span, Summary, VideoRecord
+from vidsift.types import Clip, Cue, FrameFeatures, Shot, Span, Summary, VideoRecord
 
-__all__ = ["budget_for", "choose_segments", "summarize"]
+__all__ = [
+    "Film",
+    "budget_for",
+    "choose_segments",
+    "film_of",
+    "saliency_curve",
+    "summarize",
+    "with_segments",
+]
 
-_PIECE_SECONDS = (1.0, 4.0)  # shortest and longest piece that is chosen or left as a whole
-_MOST_PIECES = 2000
+_SUMMARY_SETTINGS = ("summary_selection", "min_segment_seconds", "saliency")
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a summary is chosen from: a video's frames in order of time, its clips, shots, cues.
+
+    `learned` is how important a trained network finds each frame, in [0, 1]; None: none is set.
+    """
+
+    features: FrameFeatures
+    clips: Sequence[Clip]
+    shots: Sequence[Shot]
+    cues: Sequence[Cue] = ()
+    learned: Float64[np.ndarray, "n"] | None = None
+
+    @property
+    def end(self) -> float:
+        return self.clips[-1].span.end
+
+    @property
+    def spoken(self) -> list[Span]:
+        """When someone speaks: the cues of the first track, since tracks are of one speech."""
+        return [cue.span for cue in self.cues if cue.track == self.cues[0].track]
 
 
 def summarize(
@@ -34,43 +68,100 @@ def summarize(
     """Summarise one indexed video, generically or about a question, and remember the result.
 
     The budget is `seconds`, or `ratio` of the video's length (default: the setting
-    `summary_ratio`). The generic summary under the default budget was made when the video was
-    indexed and is only looked up.
+    `summary_ratio`). A question may say all that one to a search may (docs/questions.md); where
+    nothing in the video matches it, the summary shows the nearest there is and is not `matched`.
+    Summaries are remembered where the settings that choose them have their defaults.
 
     Raises:
         SummaryError: the budget is not positive or longer than the video, or the video cannot be
             summarised because it is not searchable.
+        QueryError: the question cannot be asked.
         VideoNotFoundError: no video of the library answers to `video`.
     """
-    record = video if isinstance(video, VideoRecord) else library.video(video)
-    if record.status == "failed":
-        raise SummaryError(
-            f"{record.path}: was not indexed ({record.reason}); nothing to summarise"
-        )
+    record = _searchable(library, video)
     budget = budget_for(
         record, seconds=seconds, ratio=ratio, default_ratio=library.settings.summary_ratio
     )
-    query = query.strip()
-    for known in library.catalog.summaries(record.id):
-        if known.query == query and math.isclose(known.budget_seconds, budget, abs_tol=1e-3):
-            return known
+    film = film_of(library, record)
+    answered = _answered(library, record, film, query)
+    settings = library.settings
+    summary = choose_segments(
+        film.features,
+        film.clips,
+        film.shots,
+        budget,
+        query=query.strip(),
+        relevance=answered.relevance if answered else None,
+        cues=film.cues,
+        learned=film.learned,
+        settings=settings,
+    )
+    summary = replace(summary, matched=answered.matched if answered else None)
+    if _is_default(settings) and summary not in library.catalog.summaries(record.id):
+        with contextlib.suppress(StorageError):  # remembering it is a convenience, not the answer
+            library.catalog.save_summary(record.id, summary)
+    return summary
+
+
+def saliency_curve(
+    library: Library, video: str | Path | int | VideoRecord, query: str = ""
+) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
+    """The times of a video's frames and their saliency, a second: the numbers that choose.
+
+    Raises:
+        SummaryError, QueryError, VideoNotFoundError: as `summarize`.
+    """
+    record = _searchable(library, video)
+    film = film_of(library, record)
+    answered = _answered(library, record, film, query)
+    relevance = answered.relevance if answered else None
+    budget = library.settings.summary_ratio * film.end
+    pieces, owner, worth = _worth(film, budget, library.settings.min_segment_seconds, relevance)
+    return film.features.pts_seconds, frame_saliency(film.features, owner, worth, pieces, relevance)
+
+
+def with_segments(summary: Summary, keep: Sequence[bool]) -> Summary:
+    """The summary without the segments that were switched off; its budget is what is left.
+
+    Raises:
+        SummaryError: all are off, or `keep` has not one entry a segment.
+    """
+    if len(keep) != len(summary.segments):
+        raise SummaryError(
+            f"the summary has {len(summary.segments)} segments, and {len(keep)} were switched"
+        )
+    kept = tuple(segment for segment, on in zip(summary.segments, keep, strict=True) if on)
+    if not kept:
+        raise SummaryError("every segment is switched off; leave at least one on")
+    if len(kept) == len(summary.segments):
+        return summary
+    left = sum(segment.span.duration for segment in kept)
+    return replace(summary, segments=kept, budget_seconds=left)
+
+
+def film_of(library: Library, record: VideoRecord) -> Film:
+    """What is known of an indexed video.
+
+    Raises:
+        DamagedLibraryError: its features cannot be read.
+        SaliencyModelError: the setting `saliency` names none that can be used.
+    """
     records = library.catalog.clips_of_video(record.id)
     features = FrameFeatures(
         np.asarray(library.features.open(record.feature_file), dtype=np.float32),
         np.concatenate([clip.pts_seconds for clip in records]),
     )
-    vector = library.encoder.encode_texts([query])[0] if query else None
-    summary = choose_segments(
+    learned = None
+    if (model := library.saliency) is not None:
+        scores = model.scores(features.features, features.pts_seconds)
+        learned = np.asarray(scores, dtype=np.float64)
+    return Film(
         features,
         [clip.clip for clip in records],
         library.catalog.shots_of_video(record.id),
-        budget,
-        query=query,
-        vector=vector,
+        [cue.cue for cue in library.catalog.cues_of_video(record.id)],
+        learned,
     )
-    with contextlib.suppress(StorageError):  # remembering it is a convenience, not the answer
-        library.catalog.save_summary(record.id, summary)
-    return summary
 
 
 def budget_for(
@@ -106,43 +197,76 @@ def choose_segments(
     budget_seconds: float,
     *,
     query: str = "",
-    vector: Float32[np.ndarray, "d"] | None = None,
+    relevance: Float64[np.ndarray, "n"] | None = None,
+    cues: Sequence[Cue] = (),
+    learned: Float64[np.ndarray, "n"] | None = None,
+    settings: Settings | None = None,
 ) -> Summary:
-    """Choose the segments of one video under a budget; `vector` is the question's, if there is one.
+    """Choose the segments of one video under a budget; they last as long to the frame.
 
-    Clips are cut into pieces; attention over the film's frames gives each piece its saliency; the
-    knapsack takes the best set that fits; the rest of the budget lengthens what was taken.
+    Clips are cut into pieces; attention over the film tells what sets of these are worth; the best
+    that fits is taken, and its edges moved until the budget is filled.
+
+    Args:
+        features: of the frames, in order of time.
+        clips: that the frames lie in; at least one.
+        shots: in order.
+        budget_seconds: of the summary, at most the video's length.
+        query: the question, as the summary shall tell it.
+        relevance: how near each frame is to the question, in any unit; None: no question.
+        cues: what is said, which is not cut in half where the budget allows.
+        learned: how important a trained network finds each frame; None: none does.
+        settings: how to select, and how short a segment may be; None: the defaults.
     """
-    frames = np.asarray(features.features, dtype=np.float32)
-    end = clips[-1].span.end
-    pieces = _cut_pieces(clips, budget_seconds)
-    starts = np.array([piece.start for piece in pieces])
-    owner = np.maximum(np.searchsorted(starts, features.pts_seconds, side="right") - 1, 0)
-    shown = np.diff(features.pts_seconds, append=max(end, float(features.pts_seconds[-1]) + 1e-3))
-    weights = attention_over_time(frames, shown, vector)
-    seconds = np.array([piece.duration for piece in pieces])
-    least = min(_piece_length(budget_seconds), float(seconds.max()))
-    saliency = piece_saliency(frames, weights, owner, pieces, budget_seconds, least)
-    chosen = [
-        Segment(pieces[i], float(saliency[i]))
-        for i in knapsack(saliency * seconds, seconds, budget_seconds)
-    ]
-    segments = fill_budget(chosen, [shot.span for shot in shots], budget_seconds, end)
+    settings = settings or Settings()
+    film = Film(features, clips, shots, cues, learned)
+    least = settings.min_segment_seconds
+    pieces, _, worth = _worth(film, budget_seconds, least, relevance)
+    chosen = select(worth, pieces, budget_seconds, least, settings.summary_selection)
+    segments = fill_budget(
+        chosen,
+        [shot.span for shot in shots],
+        budget_seconds,
+        film.end,
+        cues=film.spoken,
+        least_seconds=least,
+    )
     return Summary(query=query, segments=segments, budget_seconds=budget_seconds)
 
 
-def _piece_length(budget_seconds: float) -> float:
-    # A sixth of the budget a piece, so that a summary shows several places.
-    shortest, longest = _PIECE_SECONDS
-    return min(max(budget_seconds / 6, shortest), longest, budget_seconds)
+def _worth(
+    film: Film,
+    budget_seconds: float,
+    least_seconds: float,
+    relevance: Float64[np.ndarray, "n"] | None,
+) -> tuple[list[Span], Int[np.ndarray, "n"], Worth]:
+    pieces = cut_pieces(film.clips, piece_seconds(budget_seconds, least_seconds))
+    owner = owners(pieces, film.features.pts_seconds)
+    worth = film_worth(
+        np.asarray(film.features.features, dtype=np.float32),
+        shown_seconds(film.features.pts_seconds, film.end),
+        owner,
+        pieces,
+        relevance=relevance,
+        spoken=film.spoken,
+        learned=film.learned,
+    )
+    return pieces, owner, worth
 
 
-def _cut_pieces(clips: Sequence[Clip], budget_seconds: float) -> list[Span]:
-    total = sum(clip.span.duration for clip in clips)
-    length = max(_piece_length(budget_seconds), total / _MOST_PIECES)
-    pieces = []
-    for clip in clips:
-        count = max(1, math.ceil(clip.span.duration / length - 1e-6))
-        edges = np.linspace(clip.span.start, clip.span.end, count + 1)
-        pieces += [Span(float(a), float(b)) for a, b in pairwise(edges)]
-    return pieces
+def _searchable(library: Library, video: str | Path | int | VideoRecord) -> VideoRecord:
+    record = video if isinstance(video, VideoRecord) else library.video(video)
+    if record.status == "failed":
+        raise SummaryError(
+            f"{record.path}: was not indexed ({record.reason}); nothing to summarise"
+        )
+    return record
+
+
+def _answered(library: Library, record: VideoRecord, film: Film, query: str) -> Answered | None:
+    return answer_in(library, record, film.features, query) if query.strip() else None
+
+
+def _is_default(settings: Settings) -> bool:
+    fields = Settings.model_fields
+    return all(getattr(settings, name) == fields[name].default for name in _SUMMARY_SETTINGS)

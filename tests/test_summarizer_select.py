@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from summarizer.saliency import attention_over_time, piece_saliency
-from summarizer.select import fill_budget, knapsack
+from summarizer.edges import fill_budget
+from summarizer.select import knapsack
 from summarizer.summary import choose_segments
 from vidsift.types import Clip, FrameFeatures, Segment, Shot, Span
 
@@ -61,33 +61,6 @@ def test_what_is_left_of_the_budget_stays_in_the_shot():
     assert only.span == Span(5.0, 8.0)
 
 
-def test_attention_without_a_question_is_time_and_with_one_sums_to_one():
-    frames = np.eye(4, dtype=np.float32)
-    seconds = np.array([1.0, 2.0, 3.0, 2.0])
-    assert attention_over_time(frames, seconds, None) == pytest.approx(seconds / 8)
-    weights = attention_over_time(frames, np.ones(4), frames[2])
-    assert weights.sum() == pytest.approx(1)
-    assert weights.argmax() == 2
-
-
-def test_what_repeats_what_is_chosen_is_worth_less():
-    # Two pieces of the same colour and one of another, each of a second and one frame.
-    frames = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    pieces = [Span(0.0, 1.0), Span(1.0, 2.0), Span(2.0, 3.0)]
-    saliency = piece_saliency(frames, np.full(3, 1 / 3), np.arange(3), pieces, 2.0)
-    # By hand: piece 0 covers two of three frames and holds a third of the attention, piece 2
-    # covers one, piece 1 adds nothing once piece 0 is there.
-    assert saliency == pytest.approx([1.0, 1 / 3, 2 / 3])
-
-
-def test_a_glimpse_is_worth_less_than_a_look():
-    frames = np.array([[1, 0], [0, 1]], np.float32)
-    pieces = [Span(0.0, 2.0), Span(2.0, 2.1)]
-    weights = np.array([2.0, 0.1]) / 2.1
-    saliency = piece_saliency(frames, weights, np.arange(2), pieces, 1.0, 1.0)
-    assert saliency[0] > saliency[1]
-
-
 def film(colours: str, seconds: float = 2.0):
     """Shots of one feature each ('r', 'g', 'b'), four frames a shot."""
     basis = dict(zip("rgb", np.eye(3, dtype=np.float32), strict=True))
@@ -110,7 +83,7 @@ def test_a_generic_summary_shows_each_kind_of_shot_once():
 def test_a_summary_about_a_question_shows_the_answer():
     features, clips, shots = film("rrrgrrrrgrrr")
     summary = choose_segments(
-        features, clips, shots, 4.0, query="green", vector=np.array([0, 1, 0], np.float32)
+        features, clips, shots, 4.0, query="green", relevance=features.features[:, 1].astype(np.float64)
     )
     green = sum(
         s.span.overlap(span)
