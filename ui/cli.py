@@ -13,6 +13,7 @@ import typer
 from rich.table import Column, Table
 
 from ui.ask import search
+from ui.chapters import chapters
 from ui.evaluate import evaluate
 from ui.explain import explain
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
@@ -89,6 +90,7 @@ def index(
 
 
 app.command()(search)
+app.command()(chapters)
 app.command()(explain)
 app.command()(tag)
 app.command()(summarize)
