@@ -128,7 +128,13 @@ def _assemble(
         vectors=tuple(vectors),
         thumbnails=tuple(thumbnails),
         summary=choose_segments(
-            found, clips, shots, budget, cues=subtitles.cues, settings=recipe.settings
+            found,
+            clips,
+            shots,
+            budget,
+            cues=subtitles.cues,
+            selection=recipe.settings.summary_selection,
+            least_seconds=recipe.settings.min_segment_seconds,
         ),
         note=frames.note,
         cues=subtitles.cues,

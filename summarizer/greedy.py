@@ -69,7 +69,7 @@ class Worth:
 
     def with_piece(self, covered: Float32[np.ndarray, "m"], piece: int) -> Float32[np.ndarray, "m"]:
         """How far each piece is stood for once `piece` is taken as well."""
-        return np.maximum(covered, self.kernel[piece])
+        return np.asarray(np.maximum(covered, self.kernel[piece]))
 
     def gain(self, covered: Float32[np.ndarray, "m"], piece: int) -> float:
         """What the piece adds to a set that covers so much."""
@@ -82,7 +82,7 @@ class Worth:
         for low in range(0, len(self), 256):  # so that no second matrix is needed
             rows = self.kernel[low : low + 256]
             added[low : low + 256] = np.maximum(rows - covered, 0) @ self._mass
-        return added + self._own
+        return np.asarray(added + self._own)
 
     def values(self, covered: Float32[np.ndarray, "m"], piece: int) -> tuple[float, ...]:
         """What the piece adds to each term, in the order of `terms`, not weighted."""

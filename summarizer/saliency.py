@@ -2,9 +2,9 @@
 
 Attention on two levels, nothing trained. Within a piece its frames x_t are pooled by attention to
 what the piece shows (or to the question): c = sum_t a_t x_t, a = softmax(s_t / T). Between pieces
-k(j, i) = max(0, cos(c_j, c_i)) tells how far piece i stands for piece j. Frames are whitened by the
-film's own (`search.duplicates`): what most of a film shares tells no two of its pieces apart. With
-these a set of pieces is worth the sum of its terms (`summarizer.greedy`), each a share of the film:
+k(j, i) = max(0, cos(c_j, c_i)) tells how far piece i stands for piece j, less for a piece that is
+too short to be taken in. With these a set of pieces is worth the sum of its terms
+(`summarizer.greedy`), each a share of the film:
 
 - representativeness: the seconds of the film that it stands for;
 - diversity: the kinds of thing in the film that it stands for. A second counts here for the less,
@@ -27,7 +27,6 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from search.duplicates import Whitening
 from summarizer.greedy import Term, Worth
 from vidsift.types import FrameFeatures, Span
 
@@ -96,6 +95,7 @@ def film_worth(
     owner: Int[np.ndarray, "n"],
     pieces: Sequence[Span],
     *,
+    look_seconds: float = 0.0,
     relevance: Float64[np.ndarray, "n"] | None = None,
     spoken: Sequence[Span] = (),
     learned: Float64[np.ndarray, "n"] | None = None,
@@ -107,16 +107,21 @@ def film_worth(
         seconds: how long each frame is shown.
         owner: increasing; every piece is the owner of the frames in it.
         pieces: in order, and apart.
+        look_seconds: how long a piece must be shown to be taken in; of a shorter one counts as
+            much less what it stands for.
         relevance: how near each frame is to the question, in any unit; None: no question.
         spoken: when someone speaks.
         learned: how important a trained network finds each frame, in [0, 1]; None: none.
     """
     m = len(pieces)
-    pooled, _ = pool_pieces(Whitening.of(frames)(frames), owner, m, relevance)
+    pooled, _ = pool_pieces(frames, owner, m, relevance)
     kernel = np.maximum(pooled @ pooled.T, 0)  # (m, m)
     weights = GENERIC if relevance is None else ABOUT
     time = np.bincount(owner, seconds, m) / seconds.sum()
     kinds = time / np.maximum(kernel @ time, 1e-12)
+    durations = np.array([piece.duration for piece in pieces])
+    if look_seconds > 0:
+        kernel *= np.minimum(durations / look_seconds, 1).astype(np.float32)[:, np.newaxis]
     terms = [
         Term("representativeness", weights["representativeness"], time, covers=True),
         Term("diversity", weights["diversity"], kinds / kinds.sum(), covers=True),

@@ -15,15 +15,18 @@ from vidsift.types import Clip, SaliencyTerm, Segment, Span
 
 __all__ = ["cut_pieces", "knapsack", "owners", "piece_seconds", "select"]
 
+_LOOK_SECONDS = 2.0  # long enough to take in what a piece shows
+_FEW_PLACES = 6  # that a short summary shows, in shorter pieces
+_MANY_PLACES = 30  # from which on a summary shows longer pieces instead of more, up to 4 s
 _LONGEST_PIECE = 4.0
-_PLACES = 6  # that a short summary shows, if its pieces need not be shorter than they may be
 _MOST_PIECES = 2000
 
 
 def piece_seconds(budget_seconds: float, least_seconds: float) -> float:
-    """How long pieces are cut: a sixth of the budget, up to 4 s, but at least `least_seconds`."""
-    wanted = min(budget_seconds / _PLACES, max(_LONGEST_PIECE, least_seconds))
-    return min(max(wanted, least_seconds), budget_seconds)
+    """How long pieces are, at least: 2 s, less below 12 s of budget, up to 4 s above 60 s."""
+    length = min(budget_seconds / _FEW_PLACES, _LOOK_SECONDS)
+    length = max(length, min(budget_seconds / _MANY_PLACES, _LONGEST_PIECE), least_seconds)
+    return min(length, budget_seconds)
 
 
 def cut_pieces(clips: Sequence[Clip], length: float) -> list[Span]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int
@@ -94,7 +95,8 @@ def summarize(
         relevance=answered.relevance if answered else None,
         cues=film.cues,
         learned=film.learned,
-        settings=settings,
+        selection=settings.summary_selection,
+        least_seconds=settings.min_segment_seconds,
     )
     summary = replace(summary, matched=answered.matched if answered else None)
     if _is_default(settings) and summary not in library.catalog.summaries(record.id):
@@ -200,7 +202,8 @@ def choose_segments(
     relevance: Float64[np.ndarray, "n"] | None = None,
     cues: Sequence[Cue] = (),
     learned: Float64[np.ndarray, "n"] | None = None,
-    settings: Settings | None = None,
+    selection: Literal["knapsack", "greedy"] = "knapsack",
+    least_seconds: float = 1.0,
 ) -> Summary:
     """Choose the segments of one video under a budget; they last as long to the frame.
 
@@ -216,20 +219,19 @@ def choose_segments(
         relevance: how near each frame is to the question, in any unit; None: no question.
         cues: what is said, which is not cut in half where the budget allows.
         learned: how important a trained network finds each frame; None: none does.
-        settings: how to select, and how short a segment may be; None: the defaults.
+        selection: how: see `summarizer.select`.
+        least_seconds: of a segment, where the budget has room for several.
     """
-    settings = settings or Settings()
     film = Film(features, clips, shots, cues, learned)
-    least = settings.min_segment_seconds
-    pieces, _, worth = _worth(film, budget_seconds, least, relevance)
-    chosen = select(worth, pieces, budget_seconds, least, settings.summary_selection)
+    pieces, _, worth = _worth(film, budget_seconds, least_seconds, relevance)
+    chosen = select(worth, pieces, budget_seconds, least_seconds, selection)
     segments = fill_budget(
         chosen,
         [shot.span for shot in shots],
         budget_seconds,
         film.end,
         cues=film.spoken,
-        least_seconds=least,
+        least_seconds=least_seconds,
     )
     return Summary(query=query, segments=segments, budget_seconds=budget_seconds)
 
@@ -240,13 +242,15 @@ def _worth(
     least_seconds: float,
     relevance: Float64[np.ndarray, "n"] | None,
 ) -> tuple[list[Span], Int[np.ndarray, "n"], Worth]:
-    pieces = cut_pieces(film.clips, piece_seconds(budget_seconds, least_seconds))
+    length = piece_seconds(budget_seconds, least_seconds)
+    pieces = cut_pieces(film.clips, length)
     owner = owners(pieces, film.features.pts_seconds)
     worth = film_worth(
         np.asarray(film.features.features, dtype=np.float32),
         shown_seconds(film.features.pts_seconds, film.end),
         owner,
         pieces,
+        look_seconds=length,
         relevance=relevance,
         spoken=film.spoken,
         learned=film.learned,
