@@ -110,6 +110,7 @@ class VideoProbe:
     `duration_seconds` is the header's and may be wrong or 0 when the header does not know.
     `start_seconds` is the container's start time and `delay_seconds` how long after it the first
     frame comes (sound may start earlier); all other times in vidsift count from the first frame.
+    `colour_matrix` is ffmpeg's name of it; empty where the file does not tell.
     """
 
     path: Path
@@ -126,6 +127,7 @@ class VideoProbe:
     is_hdr: bool
     delay_seconds: float = 0.0
     subtitle_tracks: tuple[SubtitleTrack, ...] = ()
+    colour_matrix: str = ""
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

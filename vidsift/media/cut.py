@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ def render_cuts(
         _appearing(out) as part,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".vidsift-") as folder,
     ):
-        labels = _write_labels(cuts, Path(folder))
-        render = partial(_render_run, canvas=canvas, labels=labels, out=out, limit=limit, tell=tell)
+        render = partial(
+            _render_run, canvas=canvas, folder=Path(folder), out=out, limit=limit, tell=tell
+        )
         if len(runs) == 1:
             render(runs[0], part, encoding)
         else:
@@ -124,7 +125,7 @@ def render_cuts(
                 files.append(Path(folder) / f"{number}.mov")
                 render(run, files[-1], encoding | pcm)
                 done += _seconds_of(run, canvas)
-            _concatenate(files, part, encoding, subject=cuts[0].probe.path, out=out, limit=limit)
+            _concatenate(files, part, encoding, out=out, limit=limit)
     if progress is not None:
         progress(1.0)
 
@@ -135,31 +136,38 @@ def _render_run(
     encoding: dict[str, Any],
     *,
     canvas: Canvas,
-    labels: Mapping[bytes, Path],
+    folder: Path,
     out: Path,
     limit: float,
     tell: Callable[[float], None],
 ) -> None:
+    first, *others = dict.fromkeys(piece.cut.probe.path for piece in pieces)
+    labels = _write_labels(pieces, folder)
     promised = _seconds_of(pieces, canvas)
     written = 0.0
     # A container's seek can miss; then the files are read from their beginning.
     for seeking in (True, False):
-        run_ffmpeg(
-            ffmpeg.output(
-                *joined(pieces, canvas, labels, seeking=seeking),
-                file_url(part),
-                **encoding,
-                r=str(canvas.rate),
-            ),
-            subject=pieces[0].cut.probe.path,
-            output=out,
-            time_limit=limit,
-            progress=tell,
+        film = ffmpeg.output(
+            *joined(pieces, canvas, labels, seeking=seeking),
+            file_url(part),
+            **encoding,
+            r=str(canvas.rate),
         )
+        try:
+            run_ffmpeg(
+                film,
+                subject=out if others else first,
+                output=out,
+                time_limit=limit,
+                progress=tell,
+            )
+        except MediaError:
+            for other in others and (first, *others):
+                probe_file(other)  # names the one that cannot be read
+            raise
         written = _written_seconds(part)
         if abs(written - promised) < _TOLERANCE_SECONDS / 2:
             return
-    first, *others = dict.fromkeys(piece.cut.probe.path for piece in pieces)
     raise MediaError(
         first,
         f"only {written:.1f} s of {promised:.1f} s could be cut out of it"
@@ -177,11 +185,12 @@ def _inputs(cuts: Sequence[Cut]) -> int:
     return max(2, min(_MAX_INPUTS, _MAX_PIXELS_IN_FLIGHT // pixels))
 
 
-def _write_labels(cuts: Sequence[Cut], folder: Path) -> dict[bytes, Path]:
-    labels = dict.fromkeys(cut.label for cut in cuts if cut.label is not None)
-    files = {label: folder / f"{number}.png" for number, label in enumerate(labels)}
-    for label, file in files.items():
-        file.write_bytes(label)
+def _write_labels(pieces: Sequence[Piece], folder: Path) -> list[Path | None]:
+    files: list[Path | None] = []
+    for number, piece in enumerate(pieces):
+        files.append(folder / f"{number}.png" if piece.cut.label else None)
+        if piece.cut.label:
+            (folder / f"{number}.png").write_bytes(piece.cut.label)
     return files
 
 
@@ -190,7 +199,6 @@ def _concatenate(
     part: Path,
     encoding: dict[str, Any],
     *,
-    subject: Path,
     out: Path,
     limit: float,
 ) -> None:
@@ -202,7 +210,7 @@ def _concatenate(
     streams = [source["v:0"], source["a:0"]] if "acodec" in encoding else [source["v:0"]]
     run_ffmpeg(
         ffmpeg.output(*streams, file_url(part), **encoding | {"vcodec": "copy"}),
-        subject=subject,
+        subject=out,
         output=out,
         time_limit=limit,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,6 +22,7 @@ __all__ = ["Canvas", "joined"]
 _MAX_RATE = Fraction(60)
 # Below this rate the frame grid is too coarse for a promised duration.
 _MIN_RATE = 10
+_LEAST_HD_PIXELS = 1280 * 700
 _LABEL_SECONDS = 2.5
 _LABEL_LINES = 720
 
@@ -66,46 +67,38 @@ def _output_rate(rate: Fraction) -> Fraction:
 
 
 def joined(
-    pieces: Sequence[Piece], canvas: Canvas, labels: Mapping[bytes, Path], *, seeking: bool
+    pieces: Sequence[Piece], canvas: Canvas, labels: Sequence[Path | None], *, seeking: bool
 ) -> list[Any]:
     """The streams of the film: its picture, and its sound if the canvas has any.
 
     Args:
         pieces: in order; the first one has no fade.
         canvas: what they are brought to.
-        labels: where the labels of the cuts lie as files.
+        labels: for each piece the file of its label, or None.
         seeking: read from shortly before each piece; otherwise from the beginning of its video,
             which finds it where a container's seek misses.
     """
     videos: list[Any] = []
     sounds: list[Any] = []
-    frames = 0
-    for piece in pieces:
-        source = _Source(piece, canvas.rate, seek_lead(piece.cut.probe) if seeking else math.inf)
-        video = _labelled(_picture(source, canvas), piece, canvas, labels)
-        sound = _sound(source) if canvas.has_audio else None
+    fading: Any = None
+    for place, (piece, label) in enumerate(zip(pieces, labels, strict=True)):
+        lead = seek_lead(piece.cut.probe) if seeking else math.inf
+        source = _Source(piece, canvas.rate, lead, place)
+        picture = _labelled(_picture(source, canvas), piece, canvas, label)
+        lent = pieces[place + 1].fade if place + 1 < len(pieces) else 0
+        head, body, tail = _divided(picture, piece, lent, canvas)
         if piece.fade:
-            video = ffmpeg.filter(
-                [videos.pop(), video],
-                "xfade",
-                transition="fade",
-                duration=_seconds(piece.fade / canvas.rate),
-                offset=_seconds((frames - piece.fade) / canvas.rate),
-            )
-            if sound is not None:
+            videos.append(_faded(fading, head, piece, canvas))
+        videos.append(body)
+        fading = tail
+        if canvas.has_audio:
+            sound = _sound(source)
+            if piece.fade:
                 # Equal power: two sounds that have nothing to do with each other stay as loud.
-                sound = ffmpeg.filter(
-                    [sounds.pop(), sound],
-                    "acrossfade",
-                    nb_samples=piece.fade_samples,
-                    curve1="qsin",
-                    curve2="qsin",
-                )
-            frames += piece.frames - piece.fade
-        else:
-            frames = piece.frames
-        videos.append(video)
-        sounds.append(sound)
+                curves = {"curve1": "qsin", "curve2": "qsin"}
+                both = [sounds.pop(), sound]
+                sound = ffmpeg.filter(both, "acrossfade", ns=piece.fade_samples, **curves)
+            sounds.append(sound)
     film = ffmpeg.concat(*videos) if len(videos) > 1 else videos[0]
     # Frames and samples are counted out, so their number is their time.
     streams = [film.filter("settb", f"1/({canvas.rate})").filter("setpts", "N")]
@@ -118,7 +111,7 @@ def joined(
 class _Source:
     """One piece's file as an input, and where in it the piece begins."""
 
-    def __init__(self, piece: Piece, rate: Fraction, lead: float) -> None:
+    def __init__(self, piece: Piece, rate: Fraction, lead: float, place: int) -> None:
         cut = piece.cut
         # ffmpeg counts from the container's start, our times from the first frame.
         begin = cut.span.start + cut.probe.delay_seconds
@@ -133,10 +126,16 @@ class _Source:
         self.skip = begin + float(self.first / rate) - hundredths / 100
         self.skip_samples = round(begin * SAMPLE_RATE) - hundredths * (SAMPLE_RATE // 100)
         self.skip_samples += piece.first_sample
-        reading = {"t": _seconds(start - hundredths / 100 + (piece.frames + 1) / rate)}
+        # More than is needed, and not the same twice: ffmpeg-python takes equal inputs for one.
+        spare = float(1 / rate) + place * 1e-5
+        reading = {"t": _seconds(start - hundredths / 100 + piece.frames / rate + spare)}
         if hundredths:  # some formats cannot seek, not even to their beginning
             reading["ss"] = f"{hundredths / 100:.2f}"
         self.stream = input_file(cut.probe.path, **reading)
+        silence = f"anullsrc=sample_rate={SAMPLE_RATE}:channel_layout=stereo"
+        self.silence = ffmpeg.input(
+            silence, format="lavfi", t=_seconds(piece.frames / rate + spare)
+        )
 
 
 def _picture(source: _Source, canvas: Canvas) -> Any:
@@ -162,38 +161,63 @@ def _fitted(stream: Any, probe: VideoProbe, canvas: Canvas) -> Any:
     width, height = min(width, canvas.width), min(height, canvas.height)
     if abs(width - canvas.width) <= 2 and abs(height - canvas.height) <= 2:
         width, height = canvas.width, canvas.height  # the same shape but for rounding: no bars
-    tv = {"out_color_matrix": "bt709", "out_range": "tv"} if canvas.mixed else {}
-    stream = stream.filter("scale", width, height, **tv).filter("setsar", 1)
+    colours = {}
+    if canvas.mixed and not probe.is_hdr:
+        colours = {"out_color_matrix": "bt709", "out_range": "tv"}
+        # What does not tell is taken as players take it: by its size.
+        if not probe.colour_matrix and probe.width * probe.height >= _LEAST_HD_PIXELS:
+            colours["in_color_matrix"] = "bt709"
+    stream = stream.filter("scale", width, height, **colours).filter("setsar", 1)
     if probe.is_hdr:
         stream = tone_map(stream)
-    stream = stream.filter("format", "yuv420p")
     if (width, height) != (canvas.width, canvas.height):
         stream = stream.filter("pad", canvas.width, canvas.height, "(ow-iw)/2", "(oh-ih)/2")
-    return stream
+    return stream.filter("format", "yuv420p")
 
 
-def _labelled(stream: Any, piece: Piece, canvas: Canvas, labels: Mapping[bytes, Path]) -> Any:
+def _labelled(stream: Any, piece: Piece, canvas: Canvas, label: Path | None) -> Any:
     frames = round(_LABEL_SECONDS * canvas.rate) - piece.first
-    if piece.cut.label is None or frames <= 0:
+    if label is None or frames <= 0:
         return stream
     # Never text: a picture cannot say anything to a filter graph.
-    label = ffmpeg.input(file_url(labels[piece.cut.label]), format="png_pipe").filter(
+    plate = ffmpeg.input(file_url(label), format="png_pipe").filter(
         "scale", f"min(iw*{canvas.height}/{_LABEL_LINES},{canvas.width}*0.9)", -1
     )
     margin = canvas.height // 30
     stream = ffmpeg.overlay(
-        stream, label, x=margin, y=f"main_h-overlay_h-{margin}", enable=f"lt(n,{frames})"
+        stream, plate, x=margin, y=f"main_h-overlay_h-{margin}", enable=f"lt(n,{frames})"
     )
     return stream.filter("settb", f"1/({canvas.rate})")
+
+
+def _divided(stream: Any, piece: Piece, lent: int, canvas: Canvas) -> tuple[Any, Any, Any]:
+    """What fades in, what is shown alone, and what fades out over the `lent` last frames."""
+    if not piece.fade and not lent:
+        return None, stream, None
+    copies = stream.filter_multi_output("split", bool(piece.fade) + 1 + bool(lent))
+    end = piece.frames - lent
+    head = copies[0].filter("trim", end_frame=piece.fade) if piece.fade else None
+    body = copies[bool(piece.fade)].filter("trim", start_frame=piece.fade, end_frame=end)
+    body = body.filter("setpts", "PTS-STARTPTS")
+    if not lent:
+        return head, body, None
+    tail = copies[bool(piece.fade) + 1].filter("trim", start_frame=end)
+    tail = tail.filter("setpts", "PTS-STARTPTS")
+    return head, body, tail.filter("fps", str(canvas.rate))  # xfade wants to know the rate
+
+
+def _faded(leaving: Any, coming: Any, piece: Piece, canvas: Canvas) -> Any:
+    # Of these frames alone, since xfade brings what it is given to 4:4:4.
+    seconds = _seconds(piece.fade / canvas.rate)
+    faded = ffmpeg.filter([leaving, coming], "xfade", "fade", duration=seconds, offset=0)
+    return faded.filter("format", "yuv420p")
 
 
 def _sound(source: _Source) -> Any:
     """Exactly the piece's samples, silent where there is no sound."""
     samples = source.piece.samples
     if not source.piece.cut.probe.has_audio:
-        silence = f"anullsrc=sample_rate={SAMPLE_RATE}:channel_layout=stereo"
-        stream = ffmpeg.input(silence, format="lavfi").filter("atrim", end_sample=samples)
-        return _stereo(stream)
+        return _stereo(source.silence).filter("atrim", end_sample=samples)
     stream = source.stream["a:0"].filter("aresample", SAMPLE_RATE, **{"async": 1, "first_pts": 0})
     stream = _stereo(stream)
     if source.skip_samples < 0:

@@ -25,8 +25,10 @@ _SUBTITLES = re.compile(
     r"(?P<codec>\w+)"
 )
 _VIDEO = re.compile(
-    r"^(?P<codec>[^\s,]+).*?, (?P<pixels>\w+)(?:\([^)]*\))?, (?P<width>\d+)x(?P<height>\d+)\b"
+    r"^(?P<codec>[^\s,]+).*?, (?P<pixels>\w+)(?:\((?P<colours>[^)]*)\))?, "
+    r"(?P<width>\d+)x(?P<height>\d+)\b"
 )
+_MATRICES = {"bt709", "bt470bg", "smpte170m", "smpte240m", "fcc", "bt2020nc", "bt2020c", "gbr"}
 _SAR = re.compile(r"\bSAR (\d+):(\d+)")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)(k?) (fps|tbr)\b")
 _ROTATION = re.compile(r"^\s+(?:Display Matrix|displaymatrix): rotation of (-?\d+(?:\.\d+)?) deg")
@@ -122,7 +124,15 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
         is_hdr=_HDR.search(video) is not None,
         delay_seconds=max(0.0, float(begins[1]) - start) if begins else 0.0,
         subtitle_tracks=tuple(subtitles),
+        colour_matrix=_colour_matrix(described["colours"] or ""),
     )
+
+
+def _colour_matrix(colours: str) -> str:
+    # Such as `tv, bt709, progressive`; where matrix, primaries and transfer differ,
+    # `smpte170m/bt470bg/bt709`.
+    told = (word.partition("/")[0] for word in colours.split(", "))
+    return next((word for word in told if word in _MATRICES), "")
 
 
 def _is_moving(rest: str) -> bool:
