@@ -12,7 +12,7 @@ How many chapters is decided by the film itself and not by a penalty that must b
 atoms in random order have no chapters, so what a division explains of them is chance. The m is
 taken at which J_m is farthest below its mean over such orders (the gap statistic of Tibshirani,
 Walther and Hastie 2001, with the permutation as reference). A film that is alike throughout, or
-changes all the time, stays whole.
+changes all the time, stays whole: the distance must be beyond two standard deviations of chance.
 
 Axes: a atoms, d dimensions, e edges (the two ends of the film among them).
 """
@@ -28,12 +28,13 @@ from jaxtyping import Bool, Float, Float64, Int
 
 from vidsift.types import Cue, Shot
 
-__all__ = ["LEAST_SECONDS", "candidate_edges", "divide"]
+__all__ = ["LEAST_SECONDS", "candidate_edges", "divide", "least_scatter"]
 
 LEAST_SECONDS = 10.0  # of a chapter; players that show chapters refuse shorter ones
 _MOST_CHAPTERS = 50
-_MOST_EDGES = 500  # that compete; of more, those with the greatest change about them
-_ORDERS = 4  # random orders of the atoms
+_MOST_EDGES = 400  # that compete; of more, those with the greatest change about them
+_ORDERS = 8  # random orders of the atoms
+_BEYOND_CHANCE = 2.0  # standard deviations
 _PAUSE_SECONDS = 1.0
 _NEAR_SECONDS = 3.0
 _SENTENCE_END = re.compile(r"[.!?…。！？؟][\"'”’»)\]]*$")  # noqa: RUF001
@@ -76,30 +77,34 @@ def divide(
 
     `seconds` is how long each atom lasts, `may_begin` at which atoms a chapter may begin (the first
     always may). At most 50 chapters, none shorter than `least_seconds` unless there is only one.
-    The same input gives the same division. O(e^2) for each chapter, e at most 500, and
+    The same input gives the same division. O(e^2) for each chapter, e at most 400, and
     O(a d) besides.
     """
     least = max(least_seconds, float(seconds.sum()) / 200)
     film = _Film(vectors, seconds)
     edges = film.edges(may_begin, least)
-    scatter, back = _least_scatter(film.costs(edges, least))
+    scatter, back = least_scatter(film.costs(edges, least))
     if len(scatter) == 1:
         return [0]
     random = np.random.default_rng(0)
-    by_chance = np.zeros(len(scatter))
-    for _ in range(_ORDERS):
+    by_chance = np.empty((_ORDERS, len(scatter)))
+    for row in by_chance:
         order = random.permutation(len(seconds))
         inner = random.choice(len(seconds) - 1, len(edges) - 2, replace=False) + 1
         edges_there = np.concatenate([[0], np.sort(inner), [len(seconds)]])
         mixed = _Film(vectors[order], seconds[order])
-        found, _ = _least_scatter(mixed.costs(edges_there, least), len(scatter))
+        found, _ = least_scatter(mixed.costs(edges_there, least), len(scatter))
         # Where random edges leave no room for so many chapters, what the fewer explain stands.
-        by_chance += np.pad(found, (0, len(scatter) - len(found)), mode="edge") / _ORDERS
-    chapters = int(np.argmax(by_chance - scatter)) + 1
+        row[:] = np.pad(found, (0, len(scatter) - len(found)), mode="edge")
+    gap = by_chance.mean(0) - scatter
+    best = int(np.argmax(gap))
+    if gap[best] <= _BEYOND_CHANCE * by_chance[:, best].std(ddof=1) + 1e-9 * scatter[0]:
+        return [0]
+    chapters = best + 1
     begins = []
     place = len(edges) - 1
-    for row in range(chapters - 2, -1, -1):
-        place = int(back[row][place])
+    for step in range(chapters - 2, -1, -1):
+        place = int(back[step][place])
         begins.append(int(edges[place]))
     return [0, *begins[::-1]]
 
@@ -145,7 +150,7 @@ class _Film:
         return scatter
 
 
-def _least_scatter(
+def least_scatter(
     costs: Float64[np.ndarray, "e e"], most: int = _MOST_CHAPTERS
 ) -> tuple[Float64[np.ndarray, "m"], list[Int[np.ndarray, "e"]]]:
     """J_m for m = 1, 2, ... as far as there is room; and, for each further chapter, from which
