@@ -22,9 +22,9 @@ from vidsift.errors import DamagedLibraryError, QueryError
 from vidsift.library import Library
 from vidsift.types import Answer, ClipRecord, Moment, SearchResult, TextQuery
 
-__all__ = ["SearchEngine"]
+__all__ = ["ALL_WORDS", "SearchEngine"]
 
-_ALL_WORDS = 0.999  # a cue with this share of the question's words is an answer to it
+ALL_WORDS = 0.999  # a cue with this share of the question's words is an answer to it
 
 
 class SearchEngine:
@@ -92,7 +92,7 @@ class SearchEngine:
         folded = fold(ranking, offset + k, self._frames_of(ranking), _video_of, whitening)
         chosen = [each.best for each in folded]
         rates = ranking.rates([each.moment for each in chosen])
-        results = self._results(chosen, rates, [each.duplicates for each in folded], ranking)
+        results = self.results(chosen, rates, [each.duplicates for each in folded], ranking)
         page = list(islice((each for each in results if each), offset, None))
         if not ranking.coverage:
             # Videos took turns; what is shown is best first. Ranks that words had a part in stay.
@@ -136,11 +136,11 @@ class SearchEngine:
             return bool(chosen)
         highest = self.library.settings.false_alarm_rate
         return any(rate is not None and rate <= highest for rate in rates) or any(
-            each.cue is not None and ranking.coverage.get(each.cue, 0.0) >= _ALL_WORDS
+            each.cue is not None and ranking.coverage.get(each.cue, 0.0) >= ALL_WORDS
             for each in chosen
         )
 
-    def _results(
+    def results(
         self,
         chosen: Sequence[Fused],
         rates: Sequence[float | None],

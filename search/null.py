@@ -36,7 +36,9 @@ from jaxtyping import Float32, Float64, Int64
 __all__ = [
     "BEST",
     "HUB_WEIGHT",
+    "RIVALS",
     "RIVALS_WEIGHT",
+    "SAME_CONTENT",
     "SHOWN",
     "Null",
     "best_places",
@@ -52,8 +54,8 @@ RIVALS_WEIGHT = np.float32(0.5)
 BEST = 100  # clips under a question among which its rivals are
 SHOWN = 30  # best of these, among which its best value is
 _HUB_SHARE = 0.1
-_RIVALS = 10
-_SAME_CONTENT = 0.5
+RIVALS = 10
+SAME_CONTENT = 0.5
 _ONE_SIDED_95 = 1.645  # standard deviations
 
 
@@ -149,11 +151,11 @@ def rivals(
     those shown. Where too few clips show something else, the lowest score stands for each that is
     lacking.
     """
-    other = shown @ directions.T < _SAME_CONTENT  # (r, c)
-    counted = other & (np.cumsum(other, axis=1) <= _RIVALS)
-    lacking = _RIVALS - counted.sum(1)
+    other = shown @ directions.T < SAME_CONTENT  # (r, c)
+    counted = other & (np.cumsum(other, axis=1) <= RIVALS)
+    lacking = RIVALS - counted.sum(1)
     total = np.where(counted, scores, np.float32(0)).sum(1) + lacking * scores[-1]
-    return np.asarray(total / _RIVALS, dtype=np.float32)
+    return np.asarray(total / RIVALS, dtype=np.float32)
 
 
 def best_places(scores: Float32[np.ndarray, "c"], most: int) -> Int64[np.ndarray, "p"]:

@@ -20,7 +20,8 @@ from search.candidates import candidate_count
 from search.feedback import without_rejected
 from search.fusion import Fused, fuse
 from search.moments import in_turn, same_moment
-from search.ranking import Seen, look
+from search.ranking import Judge, Seen, look
+from search.trust import false_alarm_rates
 from search.words import SpokenMoment, find_spoken, said_together, spoken_moments
 from vidsift.library import Library
 from vidsift.store.words import WordHit
@@ -64,12 +65,14 @@ class Ranking:
         """Whether every clip that may answer was scored."""
         return all(tier.exact for tier in self._tiers)
 
-    def rates(self, moments: Sequence[Moment]) -> list[float | None]:
+    def rates(
+        self, moments: Sequence[Moment], judge: Judge = false_alarm_rates
+    ) -> list[float | None]:
         """The false-alarm rate of each moment; None for those that only words found."""
         rates: dict[Moment, float | None] = dict.fromkeys(moments)
         for tier in self._tiers:
             own = [moment for moment in moments if self._tier_of.get(moment) is tier]
-            rates.update(zip(own, tier.rates(own), strict=True))
+            rates.update(zip(own, tier.rates(own, judge), strict=True))
         return [rates[moment] for moment in moments]
 
     def parts(self, moment: Moment) -> tuple[Moment, ...]:

@@ -6,12 +6,12 @@ moments looks for the likeliest videos first and then, in all their frames, for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from search.asking import Asked, AskedStep
 from search.candidates import Candidates, find_candidates, with_context
@@ -23,7 +23,19 @@ from search.trust import false_alarm_rates
 from vidsift.library import Library
 from vidsift.types import ClipRecord, Moment, RankedClip, Span
 
-__all__ = ["Seen", "look", "rank_clips"]
+__all__ = ["Judge", "Seen", "look", "rank_clips"]
+
+# How sure clips are: see `search.trust.false_alarm_rates`.
+Judge = Callable[
+    [
+        Library,
+        Sequence[ClipRecord],
+        Float32[np.ndarray, "m c"],
+        frozenset[int] | None,
+        Sequence[int] | None,
+    ],
+    Float64[np.ndarray, "m r"] | None,
+]
 
 _VIDEOS_IN_ORDER = 20  # likeliest videos whose every frame is searched for an order of moments
 _CHAINS_A_VIDEO = 10
@@ -49,10 +61,13 @@ class Seen:
         """The clips that were scored, by id."""
         return {record.id: record for record in self._scored.records}
 
-    def rates(self, moments: Sequence[Moment]) -> list[float | None]:
+    def rates(
+        self, moments: Sequence[Moment], judge: Judge = false_alarm_rates
+    ) -> list[float | None]:
         """The false-alarm rate of each moment; None where there is nothing to tell it by.
 
-        A moment is as sure as the least sure of what it must show.
+        A moment is as sure as the least sure of what it must show. `judge` takes and gives what
+        `false_alarm_rates` does.
         """
         places = {record.id: place for place, record in enumerate(self._scored.records)}
         shown = [self.parts.get(moment, (moment,)) for moment in moments]
@@ -60,12 +75,12 @@ class Seen:
                         if part.clip_id in places})  # fmt: skip
         if not clips or not self._asked.in_words:
             return [None] * len(moments)
-        rates = false_alarm_rates(
+        rates = judge(
             self._library,
             self._scored.records,
             self._scored.scores,
             self._asked.scope,
-            shown=clips,
+            clips,
         )
         if rates is None:
             return [None] * len(moments)

@@ -55,7 +55,13 @@ from vidsift.store.files import write_atomically
 from vidsift.store.records import Generation
 from vidsift.types import ClipRecord
 
-__all__ = ["false_alarm_rates", "mean_frames", "prepare", "scores_in_one_pass"]
+__all__ = [
+    "false_alarm_rates",
+    "matrix_of",
+    "mean_frames",
+    "prepare",
+    "scores_in_one_pass",
+]
 
 _FILE = "null.npz"
 _FORMAT = 2
@@ -100,7 +106,7 @@ def false_alarm_rates(
         return np.empty((len(scores), 0))
     bests = [best_places(of_term, BEST) for of_term in scores]
     used = np.unique(np.concatenate([asked, *bests]))
-    directions = null.directions(mean_frames(_matrix_of(library, [records[i] for i in used])))
+    directions = null.directions(mean_frames(matrix_of(library, [records[i] for i in used])))
     levels = np.stack([
         rivals(of_term[best], directions[np.searchsorted(used, best)],
                directions[np.searchsorted(used, asked)])
@@ -199,7 +205,7 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
         return None
     means, without = [], []
     for low in range(0, len(records), _CLIPS):
-        matrix = _matrix_of(library, list(records.values())[low : low + _CLIPS])
+        matrix = matrix_of(library, list(records.values())[low : low + _CLIPS])
         means.append(mean_frames(matrix))
         without.append(hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[1])
     near = np.concatenate(without)  # (c, b)
@@ -221,11 +227,11 @@ def _hubness(
     if len(null.clip_ids):
         return null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
     bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
-    matrix = _matrix_of(library, records)
+    matrix = matrix_of(library, records)
     return hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[0]
 
 
-def _matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
+def matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
     """The frames of some clips, which have been read before and so are whole."""
     dimension = library.encoder.stamp.dimension
     clips = [
