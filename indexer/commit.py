@@ -11,7 +11,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from summarizer.render import draw_storyboard
+from summarizer.storyboard import draw_storyboard
 from vidsift.errors import StorageError
 from vidsift.library import Library
 from vidsift.types import IndexedVideo

@@ -1,6 +1,7 @@
 """Summaries: saliency from attention, selection under a budget, and what a person watches."""
 
-from summarizer.render import SummaryFiles, write_summary
+from summarizer.formats import FORMATS, write_skim, write_summary
+from summarizer.skim import Skim, SkimPart
 from summarizer.summary import summarize
 
-__all__ = ["SummaryFiles", "summarize", "write_summary"]
+__all__ = ["FORMATS", "Skim", "SkimPart", "summarize", "write_skim", "write_summary"]

@@ -9,7 +9,7 @@ import platformdirs
 from rich.console import Console
 
 from search import SearchEngine
-from summarizer import summarize
+from summarizer import Skim, summarize
 from ui.answers import print_answer
 from ui.demo_films import DEMO_QUERIES, build_demo_videos
 from ui.progress import index_with_progress, share_shown, write_with_progress
@@ -47,12 +47,12 @@ def run_demo(folder: Path | None, out: Console, err: Console) -> None:
         for name, query in _SUMMARIES:
             record = library.video(name)
             summary = summarize(library, record, query)
-            files = write_with_progress(library, record, summary, root / "summaries", err)
+            files = write_with_progress(library, Skim.of(record, summary), root / "summaries", err)
             about = f'about "{query}"' if query else "generic"
             out.print(
                 f"summary of {record.path.name}, {about}: {summary.duration_seconds:.1f} s of"
-                f" {record.duration_seconds:.1f} s\n  video       {files.video}\n"
-                f"  storyboard  {files.storyboard}\n"
+                f" {record.duration_seconds:.1f} s\n  video       {files['mp4']}\n"
+                f"  storyboard  {files['png']}\n"
             )
     command = "vidsift" if not Path(".venv/bin/vidsift").exists() else ".venv/bin/vidsift"
     command += f" --library {shlex.quote(str(root / 'library'))}"

@@ -11,17 +11,27 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from summarizer import SummaryFiles, write_summary
+from summarizer.formats import DEFAULT_FORMATS, FORMATS, formats_named, skim_name, write_skim
+from summarizer.manifest import summary_json
+from summarizer.skim import Skim
 from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip
 from vidsift.media.probe import probe
 from vidsift.types import Moment, Span, Summary, VideoRecord
 
-__all__ = ["PART_SECONDS", "known_files", "moment_clip", "part_clip", "summary_files", "widened"]
+__all__ = [
+    "PART_SECONDS",
+    "known_files",
+    "moment_clip",
+    "part_clip",
+    "skim_files",
+    "summary_files",
+    "widened",
+]
 
 PART_SECONDS = 30.0
 _MIN_MOMENT_SECONDS = 4.0
@@ -76,38 +86,55 @@ def _clip(library: Library, video: VideoRecord, span: Span) -> Path:
     return out
 
 
+def skim_files(
+    library: Library,
+    skim: Skim,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    *,
+    track: str = "",
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Path]:
+    """The skim in each of the formats; what is not there yet is written; raises as write_skim."""
+    folder = _skim_folder(library, skim, track)
+    known = _known(folder, skim, formats)
+    lacking = [name for name in formats if name not in known]
+    if lacking:
+        known |= write_skim(library, skim, folder, lacking, track=track, progress=progress)
+        _keep_newest(folder.parent, _MAX_SUMMARIES)
+    return {name: known[name] for name in formats}
+
+
 def summary_files(
     library: Library,
     video: VideoRecord,
     summary: Summary,
     progress: Callable[[float], None] | None = None,
-) -> SummaryFiles:
-    """The summary as mp4, storyboard and JSON; raises as moment_clip."""
-    if (files := known_files(library, video, summary)) is not None:
-        return files
-    _require(video)
-    folder = _summary_folder(library, video, summary)
-    files = write_summary(library, video, summary, folder, progress=progress)
-    _keep_newest(folder.parent, _MAX_SUMMARIES)
-    return files
+) -> dict[str, Path]:
+    """The summary of one video in the formats that are written when none is named."""
+    return skim_files(library, Skim.of(video, summary), progress=progress)
 
 
-def known_files(library: Library, video: VideoRecord, summary: Summary) -> SummaryFiles | None:
-    """The summary's files if they are in the cache."""
-    folder = _summary_folder(library, video, summary)
+def known_files(library: Library, video: VideoRecord, summary: Summary) -> dict[str, Path] | None:
+    """The summary's files, as summary_files gives them, if all are in the cache."""
+    skim = Skim.of(video, summary)
+    known = _known(_skim_folder(library, skim, ""), skim, DEFAULT_FORMATS)
+    return known if len(known) == len(DEFAULT_FORMATS) else None
+
+
+def _known(folder: Path, skim: Skim, formats: Sequence[str]) -> dict[str, Path]:
     if not _used(folder):
-        return None
-    # The JSON comes last and names the others; the folder may have moved since.
-    for listing in folder.glob("*.json"):
-        named = json.loads(listing.read_bytes())["files"]
-        return SummaryFiles(**{kind: folder / Path(path).name for kind, path in named.items()})
-    return None
+        return {}
+    formats_named(formats)
+    files = {name: folder / f"{skim_name(skim)}{FORMATS[name].suffix}" for name in formats}
+    return {name: file for name, file in files.items() if file.exists()}
 
 
-def _summary_folder(library: Library, video: VideoRecord, summary: Summary) -> Path:
-    spans = [(segment.span.start, segment.span.end) for segment in summary.segments]
-    digest = hashlib.sha256(repr((summary.query, spans)).encode()).hexdigest()[:16]
-    return library.skims / "summaries" / f"{_key(video)}-{digest}"
+def _skim_folder(library: Library, skim: Skim, track: str) -> Path:
+    # Whatever would be written otherwise, the manifest says it.
+    told = json.dumps([summary_json(library, skim), track])
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    first = _key(skim.videos[0]) if len(skim.videos) == 1 else f"{len(skim.videos)}-videos"
+    return library.skims / "summaries" / f"{first}-{digest}"
 
 
 def _key(video: VideoRecord) -> str:

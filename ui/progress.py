@@ -22,11 +22,11 @@ from rich.progress import (
 from rich.table import Column
 
 from indexer import IndexProgress, IndexReport, index_videos
-from summarizer import SummaryFiles, summarize, write_summary
-from ui.preview import summary_files
-from vidsift.errors import MediaError, VidsiftError
+from summarizer import Skim, summarize, write_skim
+from summarizer.formats import DEFAULT_FORMATS
+from ui.preview import skim_files
+from vidsift.errors import MediaError, StorageError, VidsiftError
 from vidsift.library import Library
-from vidsift.types import Summary, VideoRecord
 
 __all__ = [
     "index_with_progress",
@@ -87,13 +87,27 @@ def share_shown(what: str, note: str, console: Console) -> Iterator[Callable[[fl
 
 
 def write_with_progress(
-    library: Library, record: VideoRecord, summary: Summary, out: Path | None, console: Console
-) -> SummaryFiles:
-    """Render and write one summary with a bar; without `out`, into the library's cache."""
-    with share_shown("rendering", record.path.name, console) as show:
-        if out is None:
-            return summary_files(library, record, summary, show)
-        return write_summary(library, record, summary, out, progress=show)
+    library: Library,
+    skim: Skim,
+    out: Path | None,
+    console: Console,
+    formats: Sequence[str] = DEFAULT_FORMATS,
+    *,
+    track: str = "",
+) -> dict[str, Path]:
+    """Render and write one skim with a bar; without `out`, into the library's cache.
+
+    Raises:
+        as summarizer.write_skim.
+    """
+    with share_shown("rendering", skim.title, console) as show:
+        if out is not None:
+            return write_skim(library, skim, out, formats, track=track, progress=show)
+        try:
+            return skim_files(library, skim, formats, track=track, progress=show)
+        except StorageError as error:
+            told = str(error).removesuffix("; name another folder")
+            raise StorageError(f"{told}; name a folder with --out") from error
 
 
 def render_with_progress(
@@ -104,7 +118,8 @@ def render_with_progress(
     for path in paths:
         try:
             record = library.video(path)
-            write_with_progress(library, record, summarize(library, record), None, console)
+            skim = Skim.of(record, summarize(library, record))
+            write_with_progress(library, skim, None, console)
         except VidsiftError as error:
             # One video must not cost the rest theirs.
             reason = error.reason if isinstance(error, MediaError) else str(error)

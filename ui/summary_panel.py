@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
+from pathlib import Path
 
 import streamlit as st
 
 from search.query import parse_query
-from summarizer import SummaryFiles, summarize
-from summarizer.render import storyboard
+from summarizer import Skim, summarize
+from summarizer.storyboard import storyboard
 from summarizer.summary import budget_for
 from ui import elements, preview, session
 from vidsift.library import Library
@@ -68,7 +69,7 @@ def _length(library: Library, video: VideoRecord, there: bool) -> float | None:
     return None if abs(seconds - default) < 1e-6 else min(max(seconds, shortest), longest)
 
 
-def _render(library: Library, video: VideoRecord, summary: Summary) -> SummaryFiles:
+def _render(library: Library, video: VideoRecord, summary: Summary) -> dict[str, Path]:
     bar = st.progress(0.0, text="Rendering ...")
 
     def tell(share: float) -> None:
@@ -97,7 +98,7 @@ def show(library: Library, video: VideoRecord, summary: Summary, there: bool) ->
     left, right = st.columns([2, 3], gap="medium")
     with left:
         if files is not None:
-            elements.play(files.video, name="Summary")
+            elements.play(files["mp4"], name="Summary")
         elif there and st.button(
             "Play the summary", icon=":material/play_arrow:", key="summary-play", width="stretch"
         ):
@@ -111,7 +112,7 @@ def show(library: Library, video: VideoRecord, summary: Summary, there: bool) ->
         if files is not None:
             _downloads(files)
     with right:
-        st.image(storyboard(library, video, summary))
+        st.image(storyboard(library, Skim.of(video, summary)))
         with st.expander("Segments"):
             st.dataframe(
                 [
@@ -143,8 +144,8 @@ def _pick(library: Library, video: VideoRecord, summary: Summary) -> None:
     )
 
 
-def _downloads(files: SummaryFiles) -> None:
-    kinds = (("Video", files.video), ("Storyboard", files.storyboard), ("JSON", files.json))
+def _downloads(files: dict[str, Path]) -> None:
+    kinds = (("Video", files["mp4"]), ("Storyboard", files["png"]), ("JSON", files["json"]))
     for column, (label, path) in zip(st.columns(3), kinds, strict=True):
         column.download_button(
             label,

@@ -109,7 +109,7 @@ def _play_summary(library: Library, video: VideoRecord) -> None:
         summary = summarize(library, video)
         with st.spinner("Rendering the summary ..."):
             files = preview.summary_files(library, video, summary)
-        elements.play(files.video, autoplay=True)
+        elements.play(files["mp4"], autoplay=True)
         elements.line(
             f"{elements.time_words(summary.duration_seconds)} of"
             f" {elements.time_words(video.duration_seconds)}"

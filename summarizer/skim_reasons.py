@@ -1,0 +1,20 @@
+"""Why each part of a skim was chosen, as every form of the skim tells it."""
+
+from __future__ import annotations
+
+from summarizer.reasons import reason
+from summarizer.skim import Skim
+from vidsift.library import Library
+
+__all__ = ["skim_reasons"]
+
+
+def skim_reasons(library: Library, skim: Skim) -> list[str]:
+    """A sentence for each part, in order; empty where its reasons are not known."""
+    cues = {
+        video.id: [record.cue for record in library.catalog.cues_of_video(video.id)]
+        for video in skim.videos
+    }
+    return [
+        reason(part.segment, matched=skim.matched, cues=cues[part.video.id]) for part in skim.parts
+    ]
