@@ -85,38 +85,37 @@ def test_a_fade_shows_nothing_from_outside_of_the_room(
     flag: Path, tmp_path: Path, walls: bool
 ) -> None:
     out = tmp_path / "skim.mp4"
+    red, blue = Cut(probe(flag), Span(0.5, 1.5)), Cut(probe(flag), Span(4.5, 5.5))
     green = Cut(probe(flag), Span(2.0, 4.0), Span(2.0, 4.0) if walls else None)
-    blue = Cut(probe(flag), Span(4.5, 5.5))
-    render_cuts([blue, green, blue], out, crossfade_seconds=0.4)
+    render_cuts([blue, green, red], out, crossfade_seconds=0.4)
     shown = _colours(out)
     assert len(shown) == 100
-    # Red is what comes before green; without walls it is seen in the fade.
-    assert (shown[:, 0].max() < 10) == walls
+    # Red comes before green in the video and blue after it; without walls the fades show them.
+    assert (shown[:50, 0].max() < 10) == walls
+    assert (shown[50:, 2].max() < 10) == walls
 
 
 def test_a_fade_shows_what_goes_on_in_the_room(make: Make, tmp_path: Path) -> None:
-    ramp = [
-        "-f",
-        "lavfi",
-        "-i",
-        "color=black:s=64x48:r=25:d=4",
-        "-vf",
-        "geq=lum='20+2*N':cb=128:cr=128",
-    ]
-    path = make("ramp.mkv", *ramp, "-c:v", "ffv1")
+    ramp = "geq=lum='20+4*mod(N,50)':cb=128:cr=128"
+    black = ["-f", "lavfi", "-i", "color=black:s=64x48:r=25:d=4"]
+    video = probe(make("ramp.mkv", *black, "-vf", ramp, "-c:v", "ffv1"))
     out = tmp_path / "skim.mp4"
-    for room, lasts in ((Span(0.0, 4.0), 30.0), (Span(0.0, 1.0), 24.0), (Span(0.0, 1.08), 26.0)):
-        cuts = [Cut(probe(path), Span(0.0, 1.0), room), Cut(probe(path), Span(2.4, 3.4))]
-        render_cuts(cuts, out, crossfade_seconds=0.4)
-        shown = (_colours(out).mean(axis=1) * 219 / 255 + 16 - 20) / 2
-        assert shown[:20] == pytest.approx(np.arange(20), abs=1.5)
-        # Both go on under the fade as far as their rooms reach, then stand still.
+    for room, until, next_room, since in (
+        (None, 30, None, 5),
+        (Span(0.0, 1.0), 24, Span(2.4, 4.0), 10),
+        (Span(0.0, 1.08), 26, Span(2.28, 4.0), 7),
+    ):
+        first = Cut(video, Span(0.0, 1.0), room)
+        render_cuts([first, Cut(video, Span(2.4, 3.4), next_room)], out, crossfade_seconds=0.4)
+        shown = (_colours(out).mean(axis=1) * 219 / 255 + 16 - 20) / 4
+        assert shown[:20] == pytest.approx(np.arange(20), abs=0.5)
+        # Both go on under the fade as far as their rooms reach, and stand still beyond.
         faded = np.arange(10) / 10
-        first = np.minimum(np.arange(20.0, 30.0), lasts)
-        assert shown[20:30] == pytest.approx(
-            (1 - faded) * first + faded * np.arange(55, 65), abs=1.0
-        )
-        assert shown[30:] == pytest.approx(np.arange(65, 85), abs=1.5)
+        leaving = np.minimum(np.arange(20, 30), until)
+        coming = np.maximum(np.arange(5, 15), since)
+        expected = (1 - faded) * leaving + faded * coming
+        assert shown[20:30] == pytest.approx(expected, abs=0.5)
+        assert shown[30:] == pytest.approx(np.arange(15, 35), abs=0.5)
 
 
 def _tone(make: Make, hertz: int, rate: int = 44_100) -> Path:
@@ -215,17 +214,29 @@ def test_a_single_upright_source_does_not_turn_the_film(
 
 def test_colours_of_standard_and_high_definition_agree(make: Make, tmp_path: Path) -> None:
     films = []
-    for matrix in ("bt709", "smpte170m"):
-        grass = ["-f", "lavfi", "-i", "color=0x40C020:s=96x64:r=10:d=2,format=rgb24"]
-        tags = f"scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p"
-        films.append(make(f"{matrix}.mp4", *grass, "-vf", tags, "-colorspace", matrix, "-crf", "5"))
+    grass = "color=0x40C020:r=10:d=1:s="
+    for matrix, size, told in (
+        ("smpte170m", "96x64", True),
+        ("bt709", "96x64", True),
+        ("smpte170m", "96x64", False),
+        ("bt709", "1280x720", False),
+    ):
+        pixels = f"format=rgb24,scale=out_color_matrix={matrix}:out_range=tv,format=yuv420p"
+        tags = f"setparams=colorspace={matrix if told else 'unknown'}"
+        films.append(
+            make(
+                f"{matrix}{told}.mp4", "-f", "lavfi", "-i", grass + size,
+                "-vf", f"{pixels},{tags}", "-crf", "5",
+            )
+        )  # fmt: skip
+    videos = [probe(film) for film in films]
+    assert [video.colour_matrix for video in videos] == ["smpte170m", "bt709", "", ""]
     out = tmp_path / "skim.mp4"
-    render_cuts([Cut(probe(film), Span(0.0, 1.0)) for film in films], out)
-    said = subprocess.run([ffmpeg_binary(), "-i", str(out)], capture_output=True, check=False)
-    assert b"bt709" in said.stderr
-    # Decoded as what the tags say: both are the green that they were made of.
-    for frame in (5, 15):
-        assert _picture(out, frame)[32, 48] == pytest.approx([0x40, 0xC0, 0x20], abs=5)
+    render_cuts([Cut(video, Span(0.0, 1.0)) for video in videos], out, max_height=96)
+    assert probe(out).colour_matrix == "bt709"
+    for frame in (5, 15, 25, 35):
+        green = _picture(out, frame)[48, 85]
+        assert green == pytest.approx([0x40, 0xC0, 0x20], abs=5), frame
 
 
 def test_a_label_lies_over_the_beginning(flag: Path, tmp_path: Path) -> None:
