@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -215,10 +216,10 @@ def _filled(
 
 
 def _shown_shots(shots: Sequence[Span], segments: Sequence[Segment]) -> float:
-    """How long the shots last together in which a segment lies."""
-    return sum(
-        shots[home].duration for home in {segment.span.nearest(shots) for segment in segments}
-    )
+    """How long the shots last together that hold the middle of a segment."""
+    middles = [(segment.span.start + segment.span.end) / 2 for segment in segments]
+    homes = {bisect_right(shots, middle, key=lambda shot: shot.start) - 1 for middle in middles}
+    return sum(shots[home].duration for home in homes)
 
 
 def _shared(room: Sequence[float], seconds: float) -> list[float]:

@@ -53,8 +53,8 @@ def best_pieces(
     already, of another video, is not taken.
     """
     whitening = whitening_of(library)
-    shown = _Shown(library, whitening)
     readable, centres = _centres(library, pieces, whitening)
+    shown = _Shown(library, readable, centres, whitening)
     gains = _Gains(readable, centres, ABOUT if about else GENERIC, least)
     chosen: dict[VideoRecord, list[Segment]] = defaultdict(list)
     repeated: set[VideoRecord] = set()
@@ -65,10 +65,10 @@ def best_pieces(
             if rest < least - _NOTHING or len(piece.spans) > 1:
                 continue
             piece = replace(piece, spans=(around(piece.spans[0], piece.peak_seconds, rest),))
-        if shown.holds(piece, centres[place]):
+        if shown.holds(place):
             repeated.add(piece.video)
             continue
-        shown.add(piece, centres[place])
+        shown.add(place)
         rest -= piece.duration
         terms = gains.take(place)
         saliency = sum(term.weight * term.value for term in terms)
@@ -145,25 +145,25 @@ def _centres(
     library: Library, pieces: Sequence[Piece], whitening: Whitening
 ) -> tuple[list[Piece], Float32[np.ndarray, "m d"]]:
     """The whitened mean frame of each piece, of unit length; a damaged video's are left out."""
+    dimension = (library.catalog.stamp() or library.encoder.stamp).dimension
     means, readable = [], []
     damaged: set[str] = set()
     for piece in pieces:
         if piece.video.feature_file in damaged:
             continue
         try:
-            means.append(_read(library, piece).mean(0))
+            means.append(_read(library, piece, dimension).mean(0))
         except DamagedLibraryError as error:
             _log.warning("%s is left out: %s", piece.video.path, error)
             damaged.add(piece.video.feature_file)
             continue
         readable.append(piece)
     if not readable:
-        return [], np.empty((0, 0), np.float32)
+        return [], np.empty((0, dimension), np.float32)
     return readable, whitening(np.stack(means))
 
 
-def _read(library: Library, piece: Piece) -> Float32[np.ndarray, "n d"]:
-    dimension = (library.catalog.stamp() or library.encoder.stamp).dimension
+def _read(library: Library, piece: Piece, dimension: int) -> Float32[np.ndarray, "n d"]:
     parts = [
         library.features.read(piece.video.feature_file, first, count, dimension)
         for first, count in piece.rows
@@ -174,27 +174,37 @@ def _read(library: Library, piece: Piece) -> Float32[np.ndarray, "n d"]:
 class _Shown:
     """The footage that was taken, to tell what would show it again."""
 
-    def __init__(self, library: Library, whitening: Whitening) -> None:
+    def __init__(
+        self,
+        library: Library,
+        pieces: Sequence[Piece],
+        centres: Float32[np.ndarray, "m d"],
+        whitening: Whitening,
+    ) -> None:
         self._library, self._whitening = library, whitening
-        self._pieces: list[tuple[int, Float32[np.ndarray, "n d"]]] = []
-        self._centres: list[Float32[np.ndarray, "d"]] = []
+        self._pieces, self._all = pieces, centres
+        self._places: list[int] = []
+        self._centres = np.empty_like(centres)  # of what was taken, in that order
+        self._white: dict[int, Float32[np.ndarray, "n d"]] = {}  # of those that were looked at
 
-    def holds(self, piece: Piece, centre: Float32[np.ndarray, "d"]) -> bool:
+    def holds(self, place: int) -> bool:
         """Whether another video showed it."""
-        if not self._centres:
-            return False
-        near = np.flatnonzero(np.stack(self._centres) @ centre >= _MAY_BE_SAME).tolist()
-        others = [frames for video, frames in (self._pieces[i] for i in near)
-                  if video != piece.video.id]  # fmt: skip
-        if not others:
-            return False
-        own = self._frames(piece)
-        return any(footage_similarity(own, other) >= SAME_FOOTAGE for other in others)
+        likeness = self._centres[: len(self._places)] @ self._all[place]
+        near = [self._places[i] for i in np.flatnonzero(likeness >= _MAY_BE_SAME)]
+        video = self._pieces[place].video
+        return any(
+            footage_similarity(self._frames(place), self._frames(other)) >= SAME_FOOTAGE
+            for other in near
+            if self._pieces[other].video != video
+        )
 
-    def add(self, piece: Piece, centre: Float32[np.ndarray, "d"]) -> None:
+    def add(self, place: int) -> None:
         """It is shown now."""
-        self._pieces.append((piece.video.id, self._frames(piece)))
-        self._centres.append(centre)
+        self._centres[len(self._places)] = self._all[place]
+        self._places.append(place)
 
-    def _frames(self, piece: Piece) -> Float32[np.ndarray, "n d"]:
-        return self._whitening(_read(self._library, piece))
+    def _frames(self, place: int) -> Float32[np.ndarray, "n d"]:
+        if place not in self._white:
+            frames = _read(self._library, self._pieces[place], self._all.shape[1])
+            self._white[place] = self._whitening(frames)
+        return self._white[place]
