@@ -39,7 +39,7 @@ __all__ = [
 
 BUDGET = 0.15  # of the frames
 Reduction = Literal["mean", "max"]
-_BLOCK_BYTES = 32 * 2**20
+_BLOCK_BYTES = 4 * 2**20  # of comparisons at once
 
 
 def frame_scores(
@@ -129,33 +129,41 @@ def rank_correlations(
     compared at once and frames that are alike only once: 100 random systems against 20 annotators
     would take minutes a video. NaN where a row is the same everywhere: it ranks nothing.
     """
-    agreed = np.zeros((len(ours), len(theirs)))
-    told = np.zeros(len(ours))  # pairs of frames that a row tells apart
-    told_by_them = np.zeros(len(theirs))
-    block = max(1, _BLOCK_BYTES // (8 * ours.shape[1] * (len(ours) + len(theirs))))
-    for start in range(0, ours.shape[1], block):
+    agreed = np.zeros((len(ours), len(theirs)))  # pairs in the same order, less those in reverse
+    count = ours.shape[1]
+    block = max(1, _BLOCK_BYTES // (8 * count * (len(ours) + len(theirs))))
+    for start in range(0, count, block):
         rows = slice(start, start + block)
-        # A pair of runs counts twice, once in each order; all three sums alike.
-        pairs = (frames[rows, None] * frames[None, :]).reshape(-1)
-        mine = np.sign(ours[:, rows, None] - ours[:, None, :]).reshape(len(ours), -1)
-        other = np.sign(theirs[:, rows, None] - theirs[:, None, :]).reshape(len(theirs), -1)
-        told += (mine != 0) @ pairs
-        told_by_them += (other != 0) @ pairs
-        agreed += (mine.astype(np.float64) * pairs) @ other.T.astype(np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        tau = agreed / np.sqrt(np.outer(told, told_by_them))
+        # Later runs stand for both orders of a pair; those of the block meet in both by themselves.
+        pairs = frames[rows, None] * frames[None, start:]
+        pairs[:, block:] *= 2
         mine, other = (
-            np.array([_standard_ranks(row, frames) for row in rows]) for rows in (ours, theirs)
+            np.sign(scores[:, rows, None] - scores[:, None, start:]).reshape(len(scores), -1)
+            for scores in (ours, theirs)
         )
-    return tau, (mine * frames) @ other.T
+        agreed += (mine * pairs.reshape(-1)) @ other.T
+    ranks, told = _ranks(ours, frames)
+    their_ranks, told_by_them = _ranks(theirs, frames)
+    with np.errstate(invalid="ignore"):
+        tau = agreed / np.sqrt(np.outer(told, told_by_them))
+    return tau, (ranks * frames) @ their_ranks.T
 
 
-def _standard_ranks(
-    values: Float[np.ndarray, "r"], frames: Float64[np.ndarray, "r"]
-) -> Float64[np.ndarray, "r"]:
-    """Ranks of the frames, those of equal value sharing theirs, of mean 0 and length 1."""
-    _, level = np.unique(values, return_inverse=True)
-    size = np.bincount(level, weights=frames)
-    middle = np.cumsum(size) - (size - 1) / 2  # mean rank of a level, from 1
-    centred = middle[level] - np.average(middle[level], weights=frames)
-    return np.asarray(centred / np.sqrt(frames @ centred**2))
+def _ranks(
+    scores: Float[np.ndarray, "k r"], frames: Float64[np.ndarray, "r"]
+) -> tuple[Float64[np.ndarray, "k r"], Float64[np.ndarray, "k"]]:
+    """Ranks of the frames by each row, and how many ordered pairs of frames it tells apart.
+
+    Frames of equal value share their rank; ranks are centred and of length 1 over all frames.
+    """
+    ranks = np.empty(scores.shape)
+    told = np.empty(len(scores))
+    for i, row in enumerate(scores):
+        _, level = np.unique(row, return_inverse=True)
+        size = np.bincount(level, weights=frames)
+        told[i] = frames.sum() ** 2 - (size**2).sum()
+        middle = np.cumsum(size) - (size - 1) / 2  # mean rank of a level, from 1
+        centred = middle[level] - np.average(middle[level], weights=frames)
+        with np.errstate(invalid="ignore"):
+            ranks[i] = centred / np.sqrt(frames @ centred**2) if told[i] else np.nan
+    return ranks, told

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ui.evaluate_summary import summary
 from ui.options import EncoderOption, JsonOption, LibraryOption, open_library
 from ui.terminal import err, print_json
 from vidsift.errors import ConfigError, StorageError
@@ -25,6 +26,8 @@ __all__ = ["evaluate"]
 evaluate = typer.Typer(
     help="How well questions with known answers are answered.", no_args_is_help=True
 )
+
+evaluate.command()(summary)
 
 CaptionsOption = Annotated[
     Path, typer.Option("--captions", help="Captions of the library's videos: JSONL or a known set")
