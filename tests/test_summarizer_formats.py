@@ -12,8 +12,9 @@ import pytest
 
 from indexer import index_videos
 from summarizer import FORMATS, summarize, write_skim, write_summary
-from summarizer.formats import Format, possible_formats, skim_name
+from summarizer.formats import Format, possible_formats
 from summarizer.skim import Skim, SkimPart
+from summarizer.write import skim_name
 from vidsift.errors import MediaError, StorageError, SummaryError
 from vidsift.types import Segment, Span
 

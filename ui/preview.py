@@ -14,9 +14,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from summarizer.formats import DEFAULT_FORMATS, FORMATS, formats_named, skim_name, write_skim
+from summarizer.formats import DEFAULT_FORMATS, FORMATS, formats_named
 from summarizer.manifest import summary_json
 from summarizer.skim import Skim
+from summarizer.write import skim_name, write_skim
 from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip

@@ -26,6 +26,8 @@ _FORMATS_HELP = (
     " re-timed to the summary), edl and otio (editing lists), ffmetadata, chapters (WebVTT) and"
     " youtube (chapters of the whole video), text (Markdown), json (manifest for --from), or all"
 )
+# Formats whose words are encoded.
+_ENCODED = {"ffmetadata", "chapters", "youtube", "text", "all"}
 
 
 def summarize(
@@ -38,7 +40,7 @@ def summarize(
     ratio: Annotated[float | None, typer.Option("--ratio", help="Length as a share")] = None,
     formats: Annotated[str, typer.Option("--format", help=_FORMATS_HELP)] = "mp4,png,json",
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write into [default: the library's]")
+        Path | None, typer.Option("--out", help="Folder to write into; else the library's own")
     ] = None,
     selection: Annotated[
         str | None, typer.Option("--selection", help="How segments are chosen: knapsack or greedy")
@@ -86,11 +88,11 @@ def summarize(
     if folder is not None:
         folder = expanded(folder).absolute()
     with open_library(context, library, **flags) as opened:
+        if query.strip() or _ENCODED.intersection(names):
+            say_if_preparing(opened)
         if manifest is not None:
             skim = skim_from_manifest(opened, manifest)
         else:
-            if query.strip():
-                say_if_preparing(opened)
             skim = _chosen(opened, videos or [], query, seconds, ratio, since, library_wide)
         if names == ["all"]:
             names = _possible(opened, skim, subtitles)
