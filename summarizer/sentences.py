@@ -35,8 +35,8 @@ def sentences_of(spoken: SpokenLines) -> list[Sentence]:
     """The sentences of a track in order of time.
 
     Lines are joined where a sentence runs over several, and parted where one holds several; a
-    pause of 2 s ends it in any case. What is said twice in a row, as in captions that roll, counts
-    once.
+    pause of 2 s ends it in any case. A line that is shown twice at once, as in captions that roll,
+    counts once.
     """
     found = []
     for speech in _speeches(spoken.cues):
@@ -60,7 +60,8 @@ def _speeches(cues: Sequence[Cue]) -> Iterator[list[int]]:
     """The places of cues that follow each other without a pause."""
     speech: list[int] = []
     for place, cue in enumerate(cues):
-        if speech and cue.text.strip() == cues[speech[-1]].text.strip():
+        before = cues[speech[-1]] if speech else None
+        if before and cue.text.strip() == before.text.strip() and cue.span.overlap(before.span):
             continue
         if speech and cue.span.start - cues[speech[-1]].span.end >= _PAUSE_SECONDS:
             yield speech

@@ -4,10 +4,11 @@
 to them: the seconds that they share, times the segment's saliency, and with a question times
 softmax of their cosine to it. A set S of sentences is worth the facility location
 
-    sum_t w_t max_{i in S} max(0, cos(t, i)),
+    sum_t w_t max_{i in S} max(0, cos(t, i)) + 0.1 sum_{i in S} w_i,
 
-so that what repeats something already taken adds nothing. It is filled greedily (at least 1 - 1/e
-of the best: Nemhauser, Wolsey and Fisher 1978) and put in order of time. Sentences are verbatim.
+so that what repeats something already taken adds hardly anything. It is filled greedily (at least
+1 - 1/e of the best: Nemhauser, Wolsey and Fisher 1978) and put in order of time. Sentences are
+verbatim.
 
 **Where nobody does**, each chapter that the summary plays a part of gives a line, if its title is
 sure (`summarizer.chapters`); else it is passed over in silence.
@@ -37,6 +38,7 @@ __all__ = ["WrittenLine", "WrittenSummary", "as_markdown", "as_text", "written_s
 
 _SECONDS_A_SENTENCE = 6.0  # of the skim; people speak about as fast
 _MOST_SENTENCES = 40
+_OWN_WEIGHT = 0.1
 _LEAST_GAIN = 0.02  # of the whole weight; what adds less is not worth reading
 _LEAST_SHARED_SECONDS = 0.3
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")
@@ -149,13 +151,15 @@ def _most_telling(
     """The sentences to take, in order of time."""
     likeness = np.maximum(vectors @ vectors.T, 0.0)
     covered = np.zeros(len(weights))
+    left = weights.copy()
     chosen: list[int] = []
     while len(chosen) < min(most, len(weights)):
         gains = weights @ np.maximum(likeness - covered[:, np.newaxis], 0.0)
-        best = int(np.argmax(gains))
+        best = int(np.argmax(gains + _OWN_WEIGHT * left))
         if chosen and gains[best] < _LEAST_GAIN:
             break
         chosen.append(best)
+        left[best] = 0.0
         covered = np.maximum(covered, likeness[:, best])
     return sorted(chosen)
 
