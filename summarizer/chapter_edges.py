@@ -37,6 +37,7 @@ _ORDERS = 8  # random orders of the atoms
 _BEYOND_CHANCE = 2.0  # standard deviations
 _PAUSE_SECONDS = 1.0
 _NEAR_SECONDS = 3.0
+_EDGE_SECONDS = 0.25  # by which a cut may fall into a line without breaking it
 _SENTENCE_END = re.compile(r"[.!?…。！？؟][\"'”’»)\]]*$")  # noqa: RUF001
 
 
@@ -47,24 +48,37 @@ def candidate_edges(shots: Sequence[Shot], cues: Sequence[Cue]) -> list[float]:
     3 s of that it is the cut that counts, unless it falls into the middle of a line. `cues` are
     of one track, in order of time.
     """
-    cuts = [shot.span.start for shot in shots[1:]]
-    anew = [
-        after.span.start
-        for before, after in pairwise(cues)
-        if after.span.start - before.span.end >= _PAUSE_SECONDS
-        or _SENTENCE_END.search(before.text.rstrip())
-    ]
+    cuts = np.array([shot.span.start for shot in shots[1:]])
+    anew = np.array(
+        [
+            after.span.start
+            for before, after in pairwise(cues)
+            if after.span.start - before.span.end >= _PAUSE_SECONDS
+            or _SENTENCE_END.search(before.text.rstrip())
+        ]
+    )
+    in_a_line = np.zeros(len(cuts), dtype=bool)
+    if cues:
+        begun = np.searchsorted([cue.span.start + _EDGE_SECONDS for cue in cues], cuts)
+        ends = np.maximum.accumulate([0.0, *(cue.span.end - _EDGE_SECONDS for cue in cues)])
+        in_a_line = cuts < ends[begun]
+    clean = cuts[~in_a_line]
+    anew = anew[~_near(anew, clean)]
+    better = np.sort(np.concatenate([clean, anew]))
+    rest = cuts[in_a_line]
+    found = np.concatenate([better, rest[~_near(rest, better)]])
+    return [float(edge) for edge in np.unique(found)]
 
-    def in_a_line(cut: float) -> bool:
-        return any(cue.span.start + 0.25 < cut < cue.span.end - 0.25 for cue in cues)
 
-    clean = [cut for cut in cuts if not in_a_line(cut)]
-    anew = [each for each in anew if not _near(each, clean)]
-    return sorted({*clean, *anew, *(cut for cut in cuts if not _near(cut, [*clean, *anew]))})
-
-
-def _near(seconds: float, others: Sequence[float]) -> bool:
-    return any(abs(seconds - other) < _NEAR_SECONDS for other in others)
+def _near(
+    seconds: Float64[np.ndarray, "s"], others: Float64[np.ndarray, "o"]
+) -> Bool[np.ndarray, "s"]:
+    """Which are less than 3 s from one of the others, which are in order."""
+    if not len(others):
+        return np.zeros(len(seconds), dtype=bool)
+    after = np.searchsorted(others, seconds)
+    distances = [np.abs(others[(after - k).clip(0, len(others) - 1)] - seconds) for k in (0, 1)]
+    return np.asarray(np.minimum(*distances) < _NEAR_SECONDS)
 
 
 def divide(
@@ -83,7 +97,9 @@ def divide(
     least = max(least_seconds, float(seconds.sum()) / 200)
     film = _Film(vectors, seconds)
     edges = film.edges(may_begin, least)
-    scatter, back = least_scatter(film.costs(edges, least))
+    costs = film.costs(edges, least)
+    reached = least_scatter(costs)
+    scatter = reached[:, -1]  # J_m
     if len(scatter) == 1:
         return [0]
     random = np.random.default_rng(0)
@@ -93,18 +109,17 @@ def divide(
         inner = random.choice(len(seconds) - 1, len(edges) - 2, replace=False) + 1
         edges_there = np.concatenate([[0], np.sort(inner), [len(seconds)]])
         mixed = _Film(vectors[order], seconds[order])
-        found, _ = least_scatter(mixed.costs(edges_there, least), len(scatter))
+        found = least_scatter(mixed.costs(edges_there, least), len(scatter))[:, -1]
         # Where random edges leave no room for so many chapters, what the fewer explain stands.
         row[:] = np.pad(found, (0, len(scatter) - len(found)), mode="edge")
     gap = by_chance.mean(0) - scatter
     best = int(np.argmax(gap))
     if gap[best] <= _BEYOND_CHANCE * by_chance[:, best].std(ddof=1) + 1e-9 * scatter[0]:
         return [0]
-    chapters = best + 1
     begins = []
     place = len(edges) - 1
-    for step in range(chapters - 2, -1, -1):
-        place = int(back[step][place])
+    for before in reached[:best][::-1]:
+        place = int(np.argmin(before + costs[:, place]))
         begins.append(int(edges[place]))
     return [0, *begins[::-1]]
 
@@ -152,17 +167,16 @@ class _Film:
 
 def least_scatter(
     costs: Float64[np.ndarray, "e e"], most: int = _MOST_CHAPTERS
-) -> tuple[Float64[np.ndarray, "m"], list[Int[np.ndarray, "e"]]]:
-    """J_m for m = 1, 2, ... as far as there is room; and, for each further chapter, from which
-    edge the last chapter begins that ends at each edge."""
-    reached = costs[0]
-    scatter, back = [reached[-1]], []
-    for _ in range(1, most):
-        through = reached[:, None] + costs  # (e, e) last chapter from, to
-        from_edge = np.argmin(through, axis=0)
-        reached = np.take_along_axis(through, from_edge[None], axis=0)[0]
-        if not np.isfinite(reached[-1]):
+) -> Float64[np.ndarray, "m e"]:
+    """The least scatter of m chapters that reach from the first edge to each edge.
+
+    For m = 1, 2, ... as far as there is room up to the last edge; `costs` is the scatter of one
+    chapter from edge to edge.
+    """
+    reached = [costs[0]]
+    while len(reached) < most:
+        further = (reached[-1][:, None] + costs).min(0)  # (e from, e to)
+        if not np.isfinite(further[-1]):
             break
-        scatter.append(reached[-1])
-        back.append(from_edge)
-    return np.array(scatter), back
+        reached.append(further)
+    return np.stack(reached)

@@ -28,7 +28,7 @@ from vidsift.errors import SummaryError
 from vidsift.library import Library
 from vidsift.types import Cue, Span, VideoRecord
 
-__all__ = ["Chapter", "SpokenLines", "chapters_of", "spoken_lines"]
+__all__ = ["Chapter", "SpokenLines", "chapter_spans", "chapters_of", "spoken_lines"]
 
 _LEAST_ATOM_SECONDS = 0.25
 _LINES_ELSEWHERE = 2_000
@@ -84,7 +84,7 @@ def chapters_of(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
     spoken = spoken_lines(library, video)
     end = max(video.duration_seconds, records[-1].clip.span.end)
     shots = library.catalog.shots_of_video(video.id)
-    spans = _divided(
+    spans = chapter_spans(
         frames,
         pts,
         [record.clip.span.start for record in records],
@@ -119,7 +119,7 @@ def spoken_lines(library: Library, video: VideoRecord) -> SpokenLines:
     )
 
 
-def _divided(
+def chapter_spans(
     frames: Float32[np.ndarray, "n d"],
     pts: Float64[np.ndarray, "n"],
     clip_starts: Sequence[float],
