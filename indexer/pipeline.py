@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,7 @@ def index_videos(
     library: Library,
     paths: Iterable[Path | str],
     *,
+    skip: Collection[Path] = (),
     retry: bool = False,
     on_progress: Callable[[IndexProgress], None] | None = None,
 ) -> IndexReport:
@@ -68,9 +69,10 @@ def index_videos(
     What is unchanged (size and modification time, else content) is skipped; a renamed file keeps
     its vectors; videos that were below one of `paths` and are gone are marked missing. A file that
     cannot be used is named in the report with its reason and, while it stays as it is, not tried
-    again unless `retry`. Of a video that is unchanged but for the subtitles beside it only these
-    are read again. Every video is committed when it is done, so an interruption
-    (KeyboardInterrupt) loses only those in flight.
+    again unless `retry`. Real paths in `skip`, as of files that are still being written, are passed
+    over. Of a video that is unchanged but for the subtitles beside it only these are read again.
+    Every video is committed when it is done, so an interruption (KeyboardInterrupt) loses only
+    those in flight.
 
     Raises:
         VidsiftError: a path does not exist, or a folder holds no video and never did.
@@ -83,6 +85,7 @@ def index_videos(
     if not files and not unreadable and not any(lies_under(path, roots) for path in known):
         named = ", ".join(str(root) for root in roots)
         raise VidsiftError(f"{named}: no video files in there; name a folder that holds some")
+    files = [path for path in files if path not in skip]
     with library.writing():
         report = IndexReport(failed=unreadable)
         run = library.catalog.start_run()

@@ -39,6 +39,7 @@ from search.candidates import first_stage
 from search.engine import ALL_WORDS, SearchEngine
 from search.exact import FrameMatrix, frames_of_videos, is_small, is_training_free
 from search.fusion import Fused
+from search.grammar import parse_question
 from search.null import (
     BEST,
     HUB_WEIGHT,
@@ -58,7 +59,7 @@ from vidsift.library import Library
 from vidsift.models.attention import Pooler
 from vidsift.types import ClipRecord, SearchResult
 
-__all__ = ["DEFAULT_RATE", "check_rate", "standing_matches"]
+__all__ = ["DEFAULT_RATE", "check_question", "check_rate", "standing_matches"]
 
 DEFAULT_RATE = 0.01
 _REFERENCE_CLIPS = 2_000
@@ -67,6 +68,20 @@ _SHOWN = 30  # of a text's best clips in the video, among which its best value i
 _LOOKED_AT = 200  # moments of a video
 _MOST = 20  # alerts of one question about one video
 _BLOCK = 32  # texts that a learned pooler takes at a time
+
+
+def check_question(text: str) -> None:
+    """Refuse a question that can never be asked, before it stands.
+
+    Raises:
+        QuestionSyntaxError: it breaks the grammar; points at the character.
+        QueryError: it is empty or too long, or says only which videos are meant.
+    """
+    question = parse_question(text)
+    if not question.steps and not question.spoken:
+        raise QueryError(
+            f"{question.text}: this only says which videos; say also what to look for in them"
+        )
 
 
 def check_rate(rate: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from search.rerank import score_clips
-from search.standing import check_rate, standing_matches
+from search.standing import check_question, check_rate, standing_matches
 from search.trust import false_alarm_rates
 from vidsift.errors import QueryError, QuestionSyntaxError
 from vidsift.library import Library
@@ -226,3 +226,12 @@ def test_a_rate_that_cannot_be_told(rate: float) -> None:
     check_rate(0.0035)
     with pytest.raises(QueryError, match=r"must be from 0\.0035, the lowest that can be told"):
         check_rate(rate)
+
+
+def test_a_question_that_can_never_be_asked() -> None:
+    check_question('"a dog" THEN<20s "a cat" said:help tag:front')
+    with pytest.raises(QueryError, match="only says which videos"):
+        check_question("tag:front")
+    with pytest.raises(QuestionSyntaxError) as caught:
+        check_question('a dog "at the door')
+    assert caught.value.pointer().splitlines()[1] == "      ^"

@@ -18,10 +18,12 @@ from ui.evaluate import evaluate
 from ui.explain import explain
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index
+from ui.standing import alerts, standing
 from ui.summarize import summarize
 from ui.tag import tag
 from ui.terminal import err, out, print_json, run
 from ui.train import train
+from ui.watch import watch
 from vidsift import __version__
 from vidsift.errors import ConfigError
 from vidsift.paths import expanded
@@ -37,6 +39,7 @@ app = typer.Typer(
 db = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(standing, name="standing")
 app.add_typer(train, name="train")
 
 
@@ -94,6 +97,8 @@ app.command()(chapters)
 app.command()(explain)
 app.command()(tag)
 app.command()(summarize)
+app.command()(alerts)
+app.command()(watch)
 
 
 @app.command()
