@@ -4,8 +4,9 @@ Pieces that were chosen leave some of the budget over, and their edges may lie w
 First each such edge moves to where the line begins or ends, the nearer the better; then the rest of
 the budget lengthens segments, the most salient first, within its own shot and only up to a line
 that would not be over in time; what is still over is traded between edges so that lines stay whole.
-Only if all that fails is a line cut, or a cut between shots crossed: the length that was promised
-is kept in any case.
+Where a line would still be cut, it is tried to do without the least salient segments, up to a
+quarter. Only if all that fails is a line cut, or a cut between shots crossed: the length that was
+promised is kept in any case.
 """
 
 from __future__ import annotations
@@ -47,15 +48,20 @@ def fill_budget(
     this, nor than it is if that is less. Needs `chosen` to fit the budget, at least one of them,
     and `budget_seconds <= end_seconds`.
     """
-    edges = _Edges(chosen, shots, budget_seconds, end_seconds, join_lines(cues), least_seconds)
-    if cues:
-        edges.leave_lines()
-    edges.fill(within_shot=True, cut_lines=False)
-    edges.trade()
-    edges.fill(within_shot=False, cut_lines=False)
-    edges.fill(within_shot=True, cut_lines=True)
-    edges.fill(within_shot=False, cut_lines=True)
-    return edges.segments()
+    lines = join_lines(cues)
+    by_saliency = sorted(chosen, key=lambda segment: -segment.saliency)
+    best: tuple[int, _Edges] | None = None
+    for left_out in range(1 + (len(chosen) // 4 if lines else 0)):
+        kept = by_saliency[: len(chosen) - left_out]
+        edges = _Edges(kept, shots, budget_seconds, end_seconds, lines, least_seconds)
+        edges.settle()
+        broken = edges.broken_lines()
+        if best is None or broken < best[0]:
+            best = broken, edges
+        if broken == 0:
+            break
+    assert best is not None  # noqa: S101 - the loop runs at least once
+    return best[1].segments()
 
 
 class _Edges:
@@ -78,9 +84,28 @@ class _Edges:
         self._end = end_seconds
         self._lines = lines
         self._line_starts = [line.start for line in lines]
+        self._line_ends = [line.end for line in lines]
         self._least = [min(least_seconds, segment.span.duration) for segment in self._chosen]
         self._order = sorted(range(len(chosen)), key=lambda i: -self._chosen[i].saliency)
         self._rest = budget_seconds - sum(segment.span.duration for segment in self._chosen)
+
+    def settle(self) -> None:
+        """Move the edges until the budget is filled."""
+        self.leave_lines()
+        self.fill(within_shot=True, cut_lines=False)
+        self.trade()
+        self.fill(within_shot=False, cut_lines=False)
+        self.fill(within_shot=True, cut_lines=True)
+        self.fill(within_shot=False, cut_lines=True)
+
+    def broken_lines(self) -> int:
+        """How many edges cut a line in two."""
+        return sum(
+            self._line_at(self._ends[i] if later else self._starts[i]) is not None
+            and not self._touches(i, later)
+            for i in range(len(self._starts))
+            for later in (True, False)
+        )
 
     def leave_lines(self) -> None:
         """Move each edge that lies in a line to the line's nearer edge that can be reached."""
@@ -210,7 +235,7 @@ class _Edges:
             place = bisect_right(self._line_starts, self._ends[i] - _NOTHING) - 1
             quiet = self._ends[i] - (self._lines[place].end if place >= 0 else 0.0)
         else:
-            place = bisect_left([line.end for line in self._lines], self._starts[i] + _NOTHING)
+            place = bisect_left(self._line_ends, self._starts[i] + _NOTHING)
             begins = self._lines[place].start if place < len(self._lines) else self._end
             quiet = begins - self._starts[i]
         return max(0.0, min(length, quiet))

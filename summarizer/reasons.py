@@ -26,15 +26,16 @@ def reason(segment: Segment, *, matched: bool | None = None, cues: Sequence[Cue]
     most = max(terms.values(), key=lambda term: term.weight * term.value, default=None)
     if most is None or most.value <= 0:
         return said
-    return "; ".join(filter(None, [_sentence(most, matched), said]))
+    whole = "what is near to the question" if "relevance" in terms else "the film"
+    return "; ".join(filter(None, [_sentence(most, whole, matched), said]))
 
 
-def _sentence(term: SaliencyTerm, matched: bool | None) -> str:
+def _sentence(term: SaliencyTerm, whole: str, matched: bool | None) -> str:
     share = _percent(term.value)
     if term.name == "representativeness":
-        return f"stands for {share} of the film"
+        return f"stands for {share} of {whole}"
     if term.name == "diversity":
-        return f"shows {share} of the kinds of thing in the film"
+        return f"shows {share} of the kinds of thing in {whole}"
     if term.name == "learned":
         return "is like what people found important"
     answers = {

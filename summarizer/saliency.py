@@ -6,10 +6,11 @@ k(j, i) = max(0, cos(c_j, c_i)) tells how far piece i stands for piece j, less f
 too short to be taken in. With these a set of pieces is worth the sum of its terms
 (`summarizer.greedy`), each a share of the film:
 
-- representativeness: the seconds of the film that it stands for;
-- diversity: the kinds of thing in the film that it stands for. A second counts here for the less,
-  the more of the film is like it: u_j = p_j / sum_s p_s k(j, s), over their sum, which is the
-  effective number of kinds (diversity of order 0; Leinster and Cobbold 2012);
+- representativeness: the share p of the film that it stands for, by time; with a question by the
+  attention to it, so that the film's answer is stood for;
+- diversity: the kinds of thing in the film, or in its answer, that it stands for. A second counts
+  here for the less, the more there is like it: u_j = p_j / sum_s p_s k(j, s), over their sum, which
+  is the effective number of kinds (diversity of order 0; Leinster and Cobbold 2012);
 - relevance, with a question: the share of the attention to it, over the whole film, that it holds;
 - speech: its share of all seconds in which someone speaks;
 - learned: its share of what a trained network finds important.
@@ -27,6 +28,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
+from summarizer.edges import join_lines
 from summarizer.greedy import Term, Worth
 from vidsift.types import FrameFeatures, Span
 
@@ -117,19 +119,21 @@ def film_worth(
     pooled, _ = pool_pieces(frames, owner, m, relevance)
     kernel = np.maximum(pooled @ pooled.T, 0)  # (m, m)
     weights = GENERIC if relevance is None else ABOUT
-    time = np.bincount(owner, seconds, m) / seconds.sum()
-    kinds = time / np.maximum(kernel @ time, 1e-12)
+    attention = (
+        seconds / seconds.sum() if relevance is None else attention_over_time(relevance, seconds)
+    )
+    mass = np.bincount(owner, attention, m)  # each piece's share of the film, or of its answer
+    kinds = mass / np.maximum(kernel @ mass, 1e-12)
     durations = np.array([piece.duration for piece in pieces])
     if look_seconds > 0:
         kernel *= np.minimum(durations / look_seconds, 1).astype(np.float32)[:, np.newaxis]
     terms = [
-        Term("representativeness", weights["representativeness"], time, covers=True),
+        Term("representativeness", weights["representativeness"], mass, covers=True),
         Term("diversity", weights["diversity"], kinds / kinds.sum(), covers=True),
     ]
     if relevance is not None:
-        attention = np.bincount(owner, attention_over_time(relevance, seconds), m)
-        terms.append(Term("relevance", weights["relevance"], attention, covers=False))
-    said = np.array([sum(piece.overlap(cue) for cue in spoken) for piece in pieces])
+        terms.append(Term("relevance", weights["relevance"], mass, covers=False))
+    said = _spoken_seconds(pieces, spoken)
     if said.any():
         terms.append(Term("speech", weights["speech"], said / said.sum(), covers=False))
     if learned is not None and learned.any():
@@ -156,6 +160,16 @@ def frame_saliency(
     durations = np.array([piece.duration for piece in pieces])
     saliency = worth.gains(worth.nothing_yet()) / durations
     return np.asarray(saliency[owner] * attention * counts[owner])
+
+
+def _spoken_seconds(pieces: Sequence[Span], spoken: Sequence[Span]) -> Float64[np.ndarray, "m"]:
+    """The seconds of each piece in which someone speaks."""
+    lines = join_lines(spoken)
+    edges = np.array([edge for line in lines for edge in (line.start, line.end)] or [0.0])
+    durations = [seconds for line in lines for seconds in (0.0, line.duration)] or [0.0]
+    so_far = np.cumsum(durations)  # seconds of speech up to each edge
+    ends = np.interp([piece.end for piece in pieces], edges, so_far)
+    return np.asarray(ends - np.interp([piece.start for piece in pieces], edges, so_far))
 
 
 def _summed(

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from summarizer.greedy import Term, Worth, greedy, greedy_under_budget
 
-
 seeds = st.integers(0, 2**32 - 1)
 sizes = st.integers(1, 8)
 

@@ -83,6 +83,19 @@ def test_terms_by_hand():
     assert worth.values(red_is_shown, 3)[:2] == pytest.approx((0.25, 0.5))
 
 
+@given(st.lists(st.tuples(st.floats(0, 9), st.floats(0.1, 4)), min_size=1, max_size=6))
+def test_speech_is_shared_out_by_the_seconds_of_it(lines):
+    spans = [Span(start, start + long) for start, long in lines]
+    frames = np.ones((10, 1), np.float32)
+    pieces = [Span(float(i), i + 1.0) for i in range(10)]
+    worth = film_worth(frames, np.ones(10), np.arange(10), pieces, spoken=spans)
+    times = np.arange(0.0005, 10, 0.001)
+    said = np.any([(times > span.start) & (times < span.end) for span in spans], axis=0)
+    seconds = np.bincount(times.astype(int), said, 10) / 1000
+    (speech,) = (term for term in worth.terms if term.name == "speech")
+    assert speech.share == pytest.approx(seconds / seconds.sum(), abs=0.02)
+
+
 def test_a_glimpse_stands_for_less_than_a_look():
     frames = np.array([[1, 0], [1, 0]], np.float32)
     pieces = [Span(0.0, 0.5), Span(0.5, 2.5)]
