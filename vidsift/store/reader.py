@@ -189,6 +189,12 @@ class CatalogReader(WordsReader):
         with reading(self._engine) as connection:
             return [records.video_record(row) for row in connection.execute(query)]
 
+    def speech_models(self) -> dict[int, str]:
+        """The speech model that transcribed each video, by the video's id; empty: none has."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(videos.c.id, videos.c.speech))
+            return {row.id: row.speech for row in rows}
+
     def feature_files(self) -> dict[str, str]:
         """The SHA-256 of every feature file that a video needs, by name; others are orphans."""
         query = sa.select(videos.c.feature_file, videos.c.feature_sha256)

@@ -32,6 +32,7 @@ from vidsift.types import (
 
 __all__ = [
     "CLIP_COLUMNS",
+    "SPEECH_TRACK",
     "Generation",
     "RunRecord",
     "clip_record",
@@ -39,6 +40,7 @@ __all__ = [
     "cue_rows",
     "failed_row",
     "fingerprint_row",
+    "is_speech",
     "summary_of",
     "summary_row",
     "vector_blobs",
@@ -46,6 +48,9 @@ __all__ = [
     "video_record",
     "video_row",
 ]
+
+SPEECH_TRACK = "speech"
+"""Tracks of what a speech model heard: this, a space and the language. No subtitles have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,7 @@ def video_row(
             "feature_sha256": feature_sha256,
             "subtitles": indexed.subtitles,
             "subtitles_note": indexed.subtitles_note,
+            "speech": "",
         }
     )
 
@@ -149,6 +155,7 @@ def failed_row(
         | {"codec": "", "has_audio": False, "duration_seconds": 0.0}
         | {"num_frames": 0, "num_clips": 0, "num_vectors": 0}
         | {"feature_file": "", "feature_sha256": "", "subtitles": "", "subtitles_note": ""}
+        | {"speech": ""}
     )
 
 
@@ -218,6 +225,11 @@ def cue_rows(
         }
         for ordinal, (cue, blob) in enumerate(zip(cues, blobs, strict=True))
     ]
+
+
+def is_speech(track: str) -> bool:
+    """Whether cues of this track were heard by a speech model, not read from subtitles."""
+    return track.partition(" ")[0] == SPEECH_TRACK
 
 
 def cue_record(row: Any) -> CueRecord:
