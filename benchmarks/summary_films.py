@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from vidsift.library import Library
-from vidsift.types import Clip, FrameFeatures, Shot, Span, Summary
+from vidsift.types import Clip, FrameFeatures, Shot, Span
 
 Array = np.ndarray[Any, Any]
 
@@ -36,7 +36,7 @@ _GRID = 0.1  # seconds: how finely is told what a summary shows
 class Source:
     """An indexed video: features (n, d) every `STEP` seconds, cuts, what is asked about it."""
 
-    name: str
+    path: Path
     subject: str
     question: str
     features: Array
@@ -75,7 +75,7 @@ class Film:
         return list(dict.fromkeys(part.source.subject for part in self.parts))
 
     def shown(self, spans: Sequence[Span]) -> tuple[Array, Array]:
-        """Of every tenth of a second that the spans show: which part, and the time in its source."""
+        """Of every tenth of a second of the spans: which part it is of, and the source's time."""
         times = np.concatenate([np.arange(s.start + _GRID / 2, s.end, _GRID) for s in spans])
         place = np.clip(np.searchsorted(self.starts, times, "right") - 1, 0, len(self.parts) - 1)
         slowed = np.array([part.slowed for part in self.parts])
@@ -92,7 +92,7 @@ def sources_of(library: Library, entries: Sequence[dict[str, Any]]) -> list[Sour
         if record is not None and record.duration_seconds >= 2:
             found.append(
                 Source(
-                    record.path.stem,
+                    record.path,
                     entry.get("dup_group", entry["file"]),
                     entry["queries"][0],
                     np.array(library.features.open(record.feature_file), dtype=np.float32),
@@ -119,8 +119,8 @@ def compose(sources: Sequence[Source], repeats: dict[str, Source], seed: int) ->
         length = min(whole, EXCERPT_SECONDS)
         start = float(random.uniform(0, whole - length))
         parts.append(Part(source, start, length))
-        if place < 8 and source.name in repeats:
-            again = repeats[source.name]
+        if place < 8 and source.path.stem in repeats:
+            again = repeats[source.path.stem]
             for _ in range(2):
                 part = length * float(random.uniform(0.6, 1.0))
                 begin = start + float(random.uniform(0, length - part))
@@ -129,14 +129,16 @@ def compose(sources: Sequence[Source], repeats: dict[str, Source], seed: int) ->
 
 
 def film_of(parts: Sequence[Part]) -> Film:
-    """The parts one after the other, their features, shots and clips as indexing would have them."""
-    features, pts, clips, shots = [], [], [], []
-    begin = 0.0
+    """The parts one after the other, with features, shots and clips as indexing has them."""
+    features: list[Array] = []
+    pts: list[Array] = []
+    clips: list[Clip] = []
+    shots: list[Shot] = []
+    begin, first = 0.0, 0
     for part in parts:
         local = np.arange(math.ceil(part.seconds / STEP - 1e-6)) * STEP
         at = part.start + local / part.slowed
         rows = np.minimum(np.round(at / STEP).astype(int), len(part.source.features) - 1)
-        first = sum(map(len, pts))
         features.append(part.source.features[rows])
         pts.append(begin + local)
         inside = [(cut - part.start) * part.slowed for cut in part.source.cuts]
@@ -150,13 +152,9 @@ def film_of(parts: Sequence[Part]) -> Film:
                     clips.append(Clip(span, len(shots), first + int(own[0]), len(own)))
             shots.append(Shot(Span(begin + a, begin + b)))
         begin += part.seconds
+        first += len(local)
     joined = FrameFeatures(np.concatenate(features), np.concatenate(pts))
     return Film(tuple(parts), joined, tuple(clips), tuple(shots))
-
-
-def spans_of(summary: Summary) -> list[Span]:
-    """What a summary shows."""
-    return [segment.span for segment in summary.segments]
 
 
 def coverage(film: Film, spans: Sequence[Span]) -> float:

@@ -25,7 +25,8 @@ _OUTSIDE = 2.0  # deviations below the lowest: frames of no moment, where only m
 class Answered:
     """How near each frame is to a question, in deviations above what is usual in the library.
 
-    `matched` is that of Summary.
+    `matched` is that of Summary: the false-alarm rate is that of unrelated questions put to this
+    one video, since a summary is always of it, and not of the best that a library has.
     """
 
     relevance: Float64[np.ndarray, "n"]
@@ -59,8 +60,9 @@ def answer_in(
     if asked.spoken or len(asked.steps) > 1:
         answering = _inside(times, [span for each in answer.results for span in _spans(each)])
         relevance[~answering] = relevance.min() - _OUTSIDE
-    told = answer.matched or any(each.false_alarm_rate is not None for each in answer.results)
-    return Answered(relevance, answer.matched if told or asked.spoken else None)
+    # What was found and has no rate cannot be told from chance.
+    untold = bool(answer.results) and all(each.false_alarm_rate is None for each in answer.results)
+    return Answered(relevance, answer.matched or (None if untold else False))
 
 
 def _seen(
