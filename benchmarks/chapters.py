@@ -34,7 +34,8 @@ from benchmarks.quality_videos import clustered_interval, groups_of
 from indexer import index_videos
 from summarizer.chapter_edges import LEAST_SECONDS, candidate_edges
 from summarizer.chapter_titles import SURE, Prototypes, other_footage, picture_titles
-from summarizer.chapters import SpokenLines, chapter_spans
+from summarizer.chapters import chapter_spans
+from summarizer.sentences import SpokenLines
 from vidsift.library import Library
 from vidsift.types import Shot, Span
 

@@ -23,12 +23,13 @@ from summarizer.chapter_titles import (
     other_footage,
     picture_titles,
 )
-from summarizer.key_phrases import KeyPhrase, key_phrases
+from summarizer.key_phrases import KeyPhrase, key_phrases, lines_with
+from summarizer.sentences import Sentence, SpokenLines, sentences_of, spoken_lines
 from vidsift.errors import SummaryError
 from vidsift.library import Library
-from vidsift.types import Cue, Span, VideoRecord
+from vidsift.types import Span, VideoRecord
 
-__all__ = ["Chapter", "SpokenLines", "chapter_spans", "chapters_of", "spoken_lines"]
+__all__ = ["Chapter", "chapter_spans", "chapters_of"]
 
 _LEAST_ATOM_SECONDS = 0.25
 _LINES_ELSEWHERE = 2_000
@@ -45,23 +46,6 @@ class Chapter:
     title: str
     confidence: float
     source: Literal["speech", "picture", "none"]
-
-
-@dataclass(frozen=True)
-class SpokenLines:
-    """The cues of one track of a video in order of time, and their unit-length vectors (m, d)."""
-
-    cues: tuple[Cue, ...]
-    vectors: Float32[np.ndarray, "m d"]
-
-    def within(self, span: Span) -> SpokenLines:
-        """Those whose middle lies in the span."""
-        inside = [
-            i
-            for i, cue in enumerate(self.cues)
-            if span.start <= (cue.span.start + cue.span.end) / 2 < span.end
-        ]
-        return SpokenLines(tuple(self.cues[i] for i in inside), self.vectors[inside])
 
 
 def chapters_of(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
@@ -105,18 +89,6 @@ def chapters_of(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
     )
     said = _said(library, video, spans, spoken)
     return _titled(spans, said, seen)
-
-
-def spoken_lines(library: Library, video: VideoRecord) -> SpokenLines:
-    """What is said in a video: the cues of its first track."""
-    found = library.catalog.cues_of_video(video.id)
-    records = [record for record in found if record.cue.track == found[0].cue.track]
-    ids, vectors = library.catalog.cue_vectors([video.id])
-    place = {int(cue_id): row for row, cue_id in enumerate(ids)}
-    records = [record for record in records if record.id in place]  # gone in the meantime
-    return SpokenLines(
-        tuple(record.cue for record in records), vectors[[place[each.id] for each in records]]
-    )
 
 
 def chapter_spans(
@@ -179,17 +151,13 @@ def _said(
     videos = [each.id for each in library.catalog.videos("searchable") if each.id != video.id]
     ids = library.catalog.cue_ids(videos)
     sample = library.catalog.cues_by_id(ids[:: max(1, -(-len(ids) // _LINES_ELSEWHERE))])
-    other_videos = [record.cue.text for record in sample]
-    parts = [spoken.within(span) for span in spans]
-    return [
-        key_phrases(
-            part.cues,
-            part.vectors,
-            [*other_videos,
-             *(cue.text for other in parts if other is not part for cue in other.cues)],
-        )
-        for part in parts
-    ]  # fmt: skip
+    sentences = sentences_of(spoken)
+    texts = [*(record.cue.text for record in sample), *(each.text for each in sentences)]
+    holding = lines_with(texts)
+    parts: list[list[Sentence]] = [[] for _ in spans]
+    for sentence in sentences:
+        parts[sentence.span.nearest(spans)].append(sentence)
+    return [key_phrases(part, holding, len(texts)) for part in parts]
 
 
 def _titled(

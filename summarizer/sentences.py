@@ -9,14 +9,34 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32
 
-from summarizer.chapters import SpokenLines
-from vidsift.types import Cue, Span
+from vidsift.library import Library
+from vidsift.types import Cue, Span, VideoRecord
 
-__all__ = ["Sentence", "sentences_of"]
+__all__ = ["Sentence", "SpokenLines", "sentences_of", "spoken_lines"]
 
 _PAUSE_SECONDS = 2.0
 _LONGEST = 240  # characters; where nothing ends a sentence, it ends with the line that reaches this
 _END = re.compile(r"[.!?…][\"'”’»)\]]*(?=\s)|[。！？][」』”’]*")  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class SpokenLines:
+    """The cues of one track of a video in order of time, and their unit-length vectors (m, d)."""
+
+    cues: tuple[Cue, ...]
+    vectors: Float32[np.ndarray, "m d"]
+
+
+def spoken_lines(library: Library, video: VideoRecord) -> SpokenLines:
+    """What is said in a video: the cues of its first track."""
+    found = library.catalog.cues_of_video(video.id)
+    records = [record for record in found if record.cue.track == found[0].cue.track]
+    ids, vectors = library.catalog.cue_vectors([video.id])
+    place = {int(cue_id): row for row, cue_id in enumerate(ids)}
+    records = [record for record in records if record.id in place]  # gone in the meantime
+    return SpokenLines(
+        tuple(record.cue for record in records), vectors[[place[each.id] for each in records]]
+    )
 
 
 @dataclass(frozen=True)

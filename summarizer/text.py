@@ -1,8 +1,8 @@
 """The written summary: what is said where the summary plays, else what is seen there.
 
 **Where somebody speaks** it is extractive. Sentences t weigh as much as the chosen segments attend
-to them: the seconds that they share, times the segment's saliency, and with a question times
-softmax of their cosine to it. A set S of sentences is worth the facility location
+to them: the seconds that they share, and with a question times softmax of their cosine to it. A set
+S of sentences is worth the facility location
 
     sum_t w_t max_{i in S} max(0, cos(t, i)) + 0.1 sum_{i in S} w_i,
 
@@ -26,9 +26,9 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from search.asking import understand
-from summarizer.chapters import chapters_of, spoken_lines
+from summarizer.chapters import chapters_of
 from summarizer.key_phrases import attention_to_lines
-from summarizer.sentences import sentences_of
+from summarizer.sentences import sentences_of, spoken_lines
 from summarizer.skim import Skim
 from vidsift.library import Library
 from vidsift.times import whole_clock
@@ -137,12 +137,9 @@ def _said(
 
 
 def _weight(span: Span, segments: Sequence[Segment]) -> float:
-    """How much the segments attend to a sentence; 0 where they play too little of it."""
-    shared = np.array([segment.span.overlap(span) for segment in segments])
-    if shared.sum() < min(_LEAST_SHARED_SECONDS, span.duration / 2):
-        return 0.0
-    saliency = np.array([max(segment.saliency, 0.0) for segment in segments])
-    return float(shared @ saliency) if saliency.any() else float(shared.sum())
+    """The seconds of a sentence that the segments play; 0 where it is too little to follow."""
+    played = sum(segment.span.overlap(span) for segment in segments)
+    return played if played >= min(_LEAST_SHARED_SECONDS, span.duration / 2) else 0.0
 
 
 def _most_telling(

@@ -18,8 +18,9 @@ from indexer import index_videos
 from summarizer.chapter_edges import LEAST_SECONDS, candidate_edges, divide, least_scatter
 from summarizer.chapter_files import as_ffmetadata, as_vtt, as_youtube
 from summarizer.chapter_titles import SURE, Prototypes, picture_titles
-from summarizer.chapters import Chapter, SpokenLines, chapters_of
-from summarizer.key_phrases import key_phrases
+from summarizer.chapters import Chapter, chapters_of
+from summarizer.key_phrases import KeyPhrase, key_phrases, lines_with
+from summarizer.sentences import Sentence
 from vidsift.errors import SummaryError
 from vidsift.types import Cue, Shot, Span
 
@@ -153,29 +154,36 @@ def test_one_subject_titles_one_chapter():
     assert picture_titles(prototypes, scores[:0], scores) == []
 
 
+def sentences(*texts: str) -> list[Sentence]:
+    vectors = np.eye(len(texts), dtype=np.float32)
+    return [Sentence(Span(float(n), n + 1.0), text, vectors[n]) for n, text in enumerate(texts)]
+
+
+def phrases_of(lines: list[Sentence], elsewhere: list[str]) -> list[KeyPhrase]:
+    texts = [*(line.text for line in lines), *elsewhere]
+    return key_phrases(lines, lines_with(texts), len(texts))
+
+
 def test_the_phrase_that_tells_is_taken():
-    lines = [
-        cue(0, 2, "And now, the solar panels are on the roof."),
-        cue(2, 4, "You see that the solar panels need light"),
-        cue(4, 6, "you see how it is"),
-    ]
-    vectors = np.eye(3, dtype=np.float32)
+    lines = sentences(
+        "And now, the solar panels are on the roof.",
+        "You see that the solar panels need light",
+        "you see how it is",
+    )
     elsewhere = [f"you see how it is on the roof {n}" for n in range(20)]
-    best, *_ = key_phrases(lines, vectors, elsewhere)
+    best, *_ = phrases_of(lines, elsewhere)
     assert "solar panels" in best.text
     assert best.confidence > 0.9
-    spoken_all_over = key_phrases([cue(0, 2, "on the roof")], vectors[:1], elsewhere)
+    spoken_all_over = phrases_of(sentences("on the roof"), elsewhere)
     assert all(phrase.confidence <= SURE for phrase in spoken_all_over)
-    assert key_phrases([cue(0, 2, "it is on the ... 42!")], vectors[:1], []) == []
-    assert key_phrases([], vectors[:0], elsewhere) == []
+    assert phrases_of(sentences("it is on the ... 42!"), []) == []
+    assert phrases_of([], elsewhere) == []
 
 
 @given(st.lists(st.text(max_size=120), min_size=1, max_size=6), st.lists(st.text(max_size=40)))
 def test_phrases_are_as_spoken(texts, elsewhere):
-    lines = [cue(n, n + 1, text) for n, text in enumerate(texts)]
-    vectors = np.eye(len(lines), dtype=np.float32)
     spoken = [" ".join(text.split()) for text in texts]
-    for phrase in key_phrases(lines, vectors, elsewhere):
+    for phrase in phrases_of(sentences(*texts), elsewhere):
         assert any(phrase.text in text for text in spoken)
         assert 0 <= phrase.confidence <= 1
         assert 0 < len(phrase.text) <= 60
@@ -228,13 +236,6 @@ def test_speech_divides_and_titles_a_single_shot(colour_library, make_film, tmp_
     assert (first.title, first.source) == ("red wagon rolls", "speech")
     assert (second.title, second.source) == ("green frogs jump", "speech")
     assert first.confidence > 0.9
-
-
-def test_lines_of_a_span_are_those_with_their_middle_in_it():
-    spoken = SpokenLines((cue(0, 2), cue(2, 5), cue(5, 6)), np.eye(3, dtype=np.float32))
-    inside = spoken.within(Span(1.0, 3.5))
-    assert inside.cues == (cue(0, 2),)
-    assert inside.vectors.tolist() == [[1, 0, 0]]
 
 
 def test_a_failed_video_has_no_chapters(colour_library, tmp_path):

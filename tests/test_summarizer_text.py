@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from indexer import index_videos
 from search.bank import prototype_texts
 from summarizer import summarize
-from summarizer.chapters import SpokenLines
-from summarizer.sentences import sentences_of
+from summarizer.sentences import SpokenLines, sentences_of
 from summarizer.skim import Skim, SkimPart
 from summarizer.text import WrittenLine, WrittenSummary, as_markdown, as_text, written_summary
 from vidsift.types import Cue, Segment, Span
