@@ -125,10 +125,10 @@ def skim_from_manifest(library: Library, path: Path) -> Skim:
             SkimPart(videos[int(each["video_id"])], _segment(each)) for each in read["segments"]
         )
         matched = read.get("matched")
-        budget = float(read["budget_seconds"])
-        if not parts or not (math.isfinite(budget) and budget > 0):
+        budget = _number(read["budget_seconds"])
+        if not parts or budget <= 0:
             raise ValueError("no segments, or no budget")
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise SummaryError(
             f"{path}: is a damaged manifest ({type(error).__name__}: {error}); make it again"
         ) from error
@@ -168,8 +168,14 @@ def _video(library: Library, manifest: Path, described: Mapping[str, Any]) -> Vi
 
 def _segment(described: Mapping[str, Any]) -> Segment:
     terms = tuple(
-        SaliencyTerm(str(term["name"]), float(term["value"]), float(term["weight"]))
+        SaliencyTerm(str(term["name"]), _number(term["value"]), _number(term["weight"]))
         for term in described.get("terms", ())
     )
-    span = Span(float(described["start_seconds"]), float(described["end_seconds"]))
-    return Segment(span, float(described["saliency"]), terms)
+    span = Span(_number(described["start_seconds"]), _number(described["end_seconds"]))
+    return Segment(span, _number(described["saliency"]), terms)
+
+
+def _number(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no number")
+    return number

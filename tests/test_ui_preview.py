@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from indexer import index_videos
-from summarizer import summarize
+from summarizer import Skim, summarize
 from ui import preview
 from ui.elements import plain, size_words, time_words
 from ui.timeline import timeline_html
@@ -82,6 +82,12 @@ def test_a_summary_is_rendered_once_and_known_afterwards(colour_library, make_fi
     assert preview.summary_files(colour_library, video, generic) == files
     with pytest.raises(MediaError, match="is gone"):
         preview.summary_files(colour_library, video, about)
+    # What needs no video is made all the same, and is found there afterwards.
+    skim = Skim.of(video, about)
+    made = preview.skim_files(colour_library, skim, ["html"])
+    written = made["html"].stat().st_mtime_ns
+    assert preview.skim_files(colour_library, skim, ["html"]) == made
+    assert made["html"].stat().st_mtime_ns == written
 
 
 def test_the_timeline_marks_shots_segments_and_what_plays():

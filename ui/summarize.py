@@ -71,7 +71,7 @@ def summarize(
     from ui.progress import write_with_progress
 
     names = [name.strip() for name in formats.split(",") if name.strip()]
-    if names != ["all"]:
+    if "all" not in names:
         formats_named(names)
     flags: dict[str, Any] = {"summary_selection": selection}
     if manifest is not None:
@@ -94,7 +94,7 @@ def summarize(
             skim = skim_from_manifest(opened, manifest)
         else:
             skim = _chosen(opened, videos or [], query, seconds, ratio, since, library_wide)
-        if names == ["all"]:
+        if "all" in names:
             names = _possible(opened, skim, subtitles)
         _warn(skim, names)
         files = write_with_progress(opened, skim, folder, err, names, track=subtitles)
@@ -174,7 +174,8 @@ def _print(skim: Skim, told: dict[str, Any]) -> None:
 
     several = len(skim.videos) > 1
     columns = ("segment", *(("video",) if several else ()), "saliency", "why")
-    table = Table(*columns, title=f"{skim.title}  {skim.query}")
+    about = "" if skim.query in skim.title else f"  {skim.query}"
+    table = Table(*columns, title=f"{skim.title}{about}")
     for part, listed in zip(skim.parts, told["segments"], strict=True):
         segment = part.segment
         span = f"{clock(segment.span.start)} - {clock(segment.span.end)}"
@@ -182,7 +183,8 @@ def _print(skim: Skim, told: dict[str, Any]) -> None:
         table.add_row(span, *name, f"{segment.saliency:.4f}", listed["reason"])
     out.print(table)
     total = sum(video.duration_seconds for video in skim.videos)
-    out.print(f"{skim.duration_seconds:.1f} s of {total:.1f} s")
+    of = f"{len(skim.videos)} videos, " if several else ""
+    out.print(f"{skim.duration_seconds:.1f} s of {of}{total:.1f} s")
     width = max(map(len, told["files"])) + 2
     for kind, path in told["files"].items():
         out.print(f"{kind:<{width}}{path}")
