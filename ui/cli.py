@@ -16,6 +16,7 @@ from ui.ask import search
 from ui.chapters import chapters
 from ui.evaluate import evaluate
 from ui.explain import explain
+from ui.highlights import highlights
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index
 from ui.standing import alerts, standing
@@ -23,6 +24,7 @@ from ui.summarize import summarize
 from ui.tag import tag
 from ui.terminal import err, out, print_json, run
 from ui.train import train
+from ui.transcribe import transcribe
 from ui.watch import watch
 from vidsift import __version__
 from vidsift.errors import ConfigError
@@ -95,7 +97,9 @@ def index(
 app.command()(search)
 app.command()(chapters)
 app.command()(explain)
+app.command()(highlights)
 app.command()(tag)
+app.command()(transcribe)
 app.command()(summarize)
 app.command()(alerts)
 app.command()(watch)
