@@ -29,20 +29,42 @@ def piece_seconds(budget_seconds: float, least_seconds: float) -> float:
     return min(length, budget_seconds)
 
 
-def cut_pieces(clips: Sequence[Clip], length: float) -> list[Span]:
-    """Each clip cut evenly into pieces of at least `length` seconds and at least one frame.
+def cut_pieces(clips: Sequence[Clip], length: float, least_seconds: float = 0.0) -> list[Span]:
+    """Each shot cut evenly into pieces of at least `length` seconds and at least one frame.
 
-    At most about 2,000 in all; a clip that is shorter is one piece. In order and without gaps where
+    A shot that is shorter is one piece; such as are below `least_seconds` and follow each other are
+    put together until they reach it. At most about 2,000 in all, in order and without gaps where
     the clips have none.
     """
     total = sum(clip.span.duration for clip in clips)
     length = max(length, total / _MOST_PIECES)
-    pieces = []
-    for clip in clips:
-        count = min(max(1, math.floor(clip.span.duration / length + 1e-6)), clip.num_frames)
-        edges = np.linspace(clip.span.start, clip.span.end, count + 1).tolist()
+    pieces: list[Span] = []
+    short: list[Span] = []  # shots that are put together
+    for span, frames in _shots(clips):
+        if span.duration < least_seconds - 1e-6:
+            short.append(span)
+            if short[-1].end - short[0].start >= least_seconds - 1e-6:
+                pieces.append(short[0].hull(short[-1]))
+                short = []
+            continue
+        pieces += short
+        short = []
+        count = min(max(1, math.floor(span.duration / length + 1e-6)), frames)
+        edges = np.linspace(span.start, span.end, count + 1).tolist()
         pieces += [Span(a, b) for a, b in pairwise(edges)]
-    return pieces
+    return pieces + short
+
+
+def _shots(clips: Sequence[Clip]) -> list[tuple[Span, int]]:
+    """The shots that clips were cut from, and how many frames each has."""
+    shots: list[tuple[Span, int]] = []
+    for place, clip in enumerate(clips):
+        if place and clips[place - 1].shot == clip.shot:
+            before, frames = shots.pop()
+            shots.append((before.hull(clip.span), frames + clip.num_frames))
+        else:
+            shots.append((clip.span, clip.num_frames))
+    return shots
 
 
 def owners(pieces: Sequence[Span], pts_seconds: Float64[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:

@@ -146,9 +146,12 @@ def film_of(library: Library, record: VideoRecord) -> Film:
 
     Raises:
         DamagedLibraryError: its features cannot be read.
+        SummaryError: it is not there any more.
         SaliencyModelError: the setting `saliency` names none that can be used.
     """
     records = library.catalog.clips_of_video(record.id)
+    if not records:
+        raise SummaryError(f"{record.path}: was taken out of the library; nothing to summarise")
     features = FrameFeatures(
         np.asarray(library.features.open(record.feature_file), dtype=np.float32),
         np.concatenate([clip.pts_seconds for clip in records]),
@@ -207,7 +210,7 @@ def choose_segments(
 ) -> Summary:
     """Choose the segments of one video under a budget; they last as long to the frame.
 
-    Clips are cut into pieces; attention over the film tells what sets of these are worth; the best
+    Shots are cut into pieces; attention over the film tells what sets of these are worth; the best
     that fits is taken, and its edges moved until the budget is filled.
 
     Args:
@@ -243,7 +246,7 @@ def _worth(
     relevance: Float64[np.ndarray, "n"] | None,
 ) -> tuple[list[Span], Int[np.ndarray, "n"], Worth]:
     length = piece_seconds(budget_seconds, least_seconds)
-    pieces = cut_pieces(film.clips, length)
+    pieces = cut_pieces(film.clips, length, least_seconds)
     owner = owners(pieces, film.features.pts_seconds)
     worth = film_worth(
         np.asarray(film.features.features, dtype=np.float32),

@@ -250,15 +250,62 @@ def test_any_budget_is_met_and_every_segment_says_why(share, colours, selection,
         assert all(0 <= term.value <= 1 + 1e-6 for term in segment.terms)
 
 
-def test_shots_shorter_than_a_segment_are_left_out_where_others_fill_the_budget():
-    features, clips, shots = film("rgbrgb", seconds=0.8)
-    longer = [Clip(Span(4.8, 8.8), 6, 24, 4)]
-    features = FrameFeatures(
-        np.concatenate([features.features, features.features[:4]]),
-        np.concatenate([features.pts_seconds, 4.8 + np.arange(4)]),
+def test_shots_are_cut_whatever_clips_they_were_indexed_in():
+    clips = [Clip(Span(2.0 * i, 2.0 * i + 2.0), 0, 4 * i, 4) for i in range(3)]
+    assert cut_pieces(clips, 3.0) == [Span(0.0, 3.0), Span(3.0, 6.0)]
+
+
+def test_short_shots_that_follow_each_other_are_one_piece():
+    spans = [(0.0, 0.7), (0.7, 1.4), (1.4, 5.4), (5.4, 6.0), (6.0, 10.0)]
+    clips = [Clip(Span(*span), i, i, 1) for i, span in enumerate(spans)]
+    pieces = cut_pieces(clips, 4.0, 1.0)
+    assert pieces == [Span(0.0, 1.4), Span(1.4, 5.4), Span(5.4, 6.0), Span(6.0, 10.0)]
+
+
+@given(st.floats(1.0, 12.0), st.floats(0.2, 0.9), st.integers(0, 1000))
+def test_no_segment_is_shorter_than_asked_where_the_shots_allow(least, share, seed):
+    random = np.random.default_rng(seed)
+    edges = np.cumsum([0.0, *random.uniform(least, 3 * least, 6)]).tolist()
+    clips, pts = [], []
+    for shot, (a, b) in enumerate(pairwise(edges)):
+        for low, high in pairwise(np.linspace(a, b, int((b - a) / 8) + 2).tolist()):
+            own = np.arange(low, high - 1e-9, 0.5)
+            clips.append(Clip(Span(low, high), shot, len(pts), len(own)))
+            pts += own.tolist()
+    frames = random.normal(size=(len(pts), 4)).astype(np.float32)
+    frames /= np.linalg.norm(frames, axis=1, keepdims=True)
+    budget = share * edges[-1]
+    lines = [Cue(Span(t, t + 2.0), "words") for t in random.uniform(0, edges[-1] - 2, 5).tolist()]
+    summary = choose_segments(
+        FrameFeatures(frames, np.array(pts)),
+        clips,
+        [Shot(Span(a, b)) for a, b in pairwise(edges)],
+        budget,
+        cues=lines,
+        least_seconds=least,
     )
-    for selection in ("knapsack", "greedy"):
-        summary = choose_segments(
-            features, clips + longer, [*shots, Shot(Span(4.8, 8.8))], 3.0, selection=selection
-        )
-        assert all(segment.span.start >= 4.8 for segment in summary.segments)
+    assert summary.duration_seconds == pytest.approx(budget)
+    shortest = min(segment.span.duration for segment in summary.segments)
+    assert shortest >= min(least, budget) - 1e-6
+
+
+@pytest.mark.parametrize("selection", ["knapsack", "greedy"])
+def test_a_short_shot_is_left_out_where_others_fill_the_budget(selection):
+    # What a short shot shows, nothing else does; it is too short to be shown.
+    lengths = {"r": 4.0, "g": 0.8, "b": 4.0}
+    clips, features, pts, start = [], [], [], 0.0
+    for i, colour in enumerate("rgb"):
+        one, _, _ = film(colour)
+        clips.append(Clip(Span(start, start + lengths[colour]), i, 4 * i, 4))
+        features.append(one.features)
+        pts.append(start + np.arange(4) * lengths[colour] / 4)
+        start += lengths[colour]
+    summary = choose_segments(
+        FrameFeatures(np.concatenate(features), np.concatenate(pts)),
+        clips,
+        [Shot(clip.span) for clip in clips],
+        6.0,
+        selection=selection,
+    )
+    assert not any(segment.span.overlap(Span(4.0, 4.8)) for segment in summary.segments)
+    assert len(summary.segments) > 1
