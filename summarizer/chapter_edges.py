@@ -106,10 +106,10 @@ def divide(
     by_chance = np.empty((_ORDERS, len(scatter)))
     for row in by_chance:
         order = random.permutation(len(seconds))
-        inner = random.choice(len(seconds) - 1, len(edges) - 2, replace=False) + 1
-        edges_there = np.concatenate([[0], np.sort(inner), [len(seconds)]])
         mixed = _Film(vectors[order], seconds[order])
-        found = least_scatter(mixed.costs(edges_there, least), len(scatter))[:, -1]
+        anywhere = np.append(True, random.permutation(may_begin[1:]))
+        costs_there = mixed.costs(mixed.edges(anywhere, least), least)
+        found = least_scatter(costs_there, len(scatter))[:, -1]
         # Where random edges leave no room for so many chapters, what the fewer explain stands.
         row[:] = np.pad(found, (0, len(scatter) - len(found)), mode="edge")
     gap = by_chance.mean(0) - scatter

@@ -60,6 +60,9 @@ def test_what_is_alike_or_changes_all_the_time_stays_whole():
         changing = random.normal(size=(40, 24))
         whole += divide(changing, np.full(40, 4.0), ever) == [0]
     assert whole >= 9  # chance goes beyond two standard deviations now and then
+    # Also where there are more edges than compete.
+    random = np.random.default_rng(0)
+    assert len(divide(random.normal(size=(900, 24)), np.full(900, 4.0), np.ones(900, bool))) < 5
 
 
 @given(st.data())
