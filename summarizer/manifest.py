@@ -98,7 +98,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise SummaryError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise SummaryError(f"{path}: is no JSON, and so no manifest of vidsift") from error
-    keys = ("vidsift", "query", "budget_seconds", "settings", "videos", "segments")
+    keys = ("vidsift", "video", "query", "budget_seconds", "settings", "videos", "segments")
     lacking = [key for key in keys if not isinstance(read, dict) or key not in read]
     if lacking:
         raise SummaryError(
@@ -138,8 +138,8 @@ def skim_from_manifest(library: Library, path: Path) -> Skim:
                 f"{path}: is a damaged manifest: {part.video.path.name} ends before"
                 f" {part.segment.span.end:g} s; make it again"
             )
-    title = str(read.get("title", parts[0].video.path.name))
-    if len({part.video.id for part in parts}) == 1:
+    title = str(read.get("title", ""))
+    if title in ("", Path(str(read["video"])).name):  # of that one video, which may be called anew
         title = parts[0].video.path.name
     return Skim(
         title, str(read["query"]), parts, budget, matched if isinstance(matched, bool) else None

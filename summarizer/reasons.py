@@ -9,9 +9,16 @@ from vidsift.types import Cue, SaliencyTerm, Segment
 __all__ = ["reason"]
 
 _MOST_CHARACTERS = 60  # of what is said
+_LITTLE = 0.01
 
 
-def reason(segment: Segment, *, matched: bool | None = None, cues: Sequence[Cue] = ()) -> str:
+def reason(
+    segment: Segment,
+    *,
+    matched: bool | None = None,
+    cues: Sequence[Cue] = (),
+    whole: str = "the film",
+) -> str:
     """The term that counts most, in words, and whether someone speaks; empty without terms.
 
     Args:
@@ -19,6 +26,7 @@ def reason(segment: Segment, *, matched: bool | None = None, cues: Sequence[Cue]
             the film that it stands for, of its kinds of thing, of the attention to the question.
         matched: of the summary; only of one that matched is said that it answers the question.
         cues: of the video; the first line that begins in the segment is quoted.
+        whole: what the shares are of.
     """
     terms = {term.name: term for term in segment.terms}
     spoken = terms.pop("speech", None)
@@ -26,12 +34,15 @@ def reason(segment: Segment, *, matched: bool | None = None, cues: Sequence[Cue]
     most = max(terms.values(), key=lambda term: term.weight * term.value, default=None)
     if most is None or most.value <= 0:
         return said
-    whole = "what is near to the question" if "relevance" in terms else "the film"
+    if "relevance" in terms:
+        whole = "what is near to the question"
     return "; ".join(filter(None, [_sentence(most, whole, matched), said]))
 
 
 def _sentence(term: SaliencyTerm, whole: str, matched: bool | None) -> str:
     share = _percent(term.value)
+    if term.name in ("representativeness", "diversity") and term.value < _LITTLE:
+        return "adds little that the other segments do not show"
     if term.name == "representativeness":
         return f"stands for {share} of {whole}"
     if term.name == "diversity":
@@ -57,4 +68,4 @@ def _said(segment: Segment, cues: Sequence[Cue]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"
+    return f"{share:.0%}".replace("%", " %") if share >= _LITTLE else "less than 1 %"

@@ -15,6 +15,9 @@ def skim_reasons(library: Library, skim: Skim) -> list[str]:
         video.id: [record.cue for record in library.catalog.cues_of_video(video.id)]
         for video in skim.videos
     }
+    of_one = len(skim.videos) == 1 and skim.title == skim.videos[0].path.name
+    whole = "the film" if of_one else "all that was there to choose from"
     return [
-        reason(part.segment, matched=skim.matched, cues=cues[part.video.id]) for part in skim.parts
+        reason(part.segment, matched=skim.matched, cues=cues[part.video.id], whole=whole)
+        for part in skim.parts
     ]

@@ -118,8 +118,8 @@ def test_a_video_that_changed_is_refused(indexed, skim, manifest, tmp_path, make
         (None, "cannot be read"),
         (b"\xff\x00 no json", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
-        (b"[1]", "lacks vidsift, query"),
-        (b'{"segments": []}', "lacks vidsift, query"),
+        (b"[1]", "lacks vidsift, video, query"),
+        (b'{"segments": []}', "lacks vidsift, video, query"),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path, content, words):

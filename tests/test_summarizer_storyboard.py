@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import io
 import re
@@ -126,3 +127,9 @@ def test_the_pages_policy_lets_its_own_style_and_nothing_else(colour_library, sk
         " base-uri 'none'; form-action 'none'"
     )
     assert not any("style" in attrs for _, attrs in page.tags)
+
+
+def test_a_part_of_a_skim_of_many_does_not_claim_to_stand_for_one_film(colour_library, skim):
+    assert "of the film" in skim_reasons(colour_library, skim)[0]
+    many = dataclasses.replace(skim, title="67 videos")
+    assert "of all that was there to choose from" in skim_reasons(colour_library, many)[0]
