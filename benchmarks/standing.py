@@ -126,7 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--only-nulls", action="store_true", help="from scores, in seconds")
+    parser.add_argument("--every", type=int, default=3, help="ask standing_matches every nth of"
+                        " the absent questions (0: none, which takes seconds)")  # fmt: skip
     options = parser.parse_args()
     entries = json.loads((options.data / "videos.json").read_text())
     lines = ABSENT.read_text().splitlines()
@@ -159,10 +160,10 @@ def main() -> None:
             told = np.stack([null(bank, both, means, matrix.video_ids == each) for each in videos])
             of_known, of_absent = told[:, : len(asked)], told[:, len(asked) :]
             table(name, of_known[right], of_absent, of_known[~right])
-        if options.only_nulls:
+        if not options.every:
             return
         began = time.monotonic()
-        told = lowest_rates(library, asked + absent, videos)
+        told = lowest_rates(library, asked + absent[:: options.every], videos)
         seconds = time.monotonic() - began
         of_known, of_absent = told[:, : len(asked)], told[:, len(asked) :]
         table("standing_matches itself", of_known[right], of_absent, of_known[~right])

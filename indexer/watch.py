@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from indexer.alerts import Delivery
 from indexer.arrivals import Arrivals, open_for_writing
@@ -38,6 +38,7 @@ _WALK_SECONDS = 600.0
 _MOST_PATIENCE = 5  # intervals that a whole file waits for others of its burst
 
 
+@runtime_checkable
 class Index(Protocol):
     """What `index_videos` does, whether or not somebody is shown how far it is."""
 

@@ -127,8 +127,9 @@ def alerts(
     if not found:
         out.print("no alert" if not unseen and since is None else "no such alert")
         return
-    table = Table("id", "found", Column("question", overflow="fold"),
-                  Column("video", overflow="fold"), "at", "how sure", "seen")  # fmt: skip
+    table = Table("id", Column("found", no_wrap=True), Column("question", overflow="fold"),
+                  Column("video", overflow="fold"), Column("at", no_wrap=True), "false alarms",
+                  "seen")  # fmt: skip
     for each in found:
         table.add_row(
             str(each.id),
@@ -136,7 +137,7 @@ def alerts(
             each.question,
             each.video.name if each.is_current else f"{each.video.name} (as it was then)",
             f"{clock(each.span.start)}-{clock(each.span.end)}",
-            how_sure(each),
+            _rate(each) or f"said: {each.said}",
             "yes" if each.seen else "",
         )
     out.print(table)
@@ -144,9 +145,12 @@ def alerts(
 
 def how_sure(alert: Alert) -> str:
     """The false-alarm rate, or the words that were said."""
-    if alert.false_alarm_rate is None:
-        return f"said: {alert.said}"
-    return f"false alarms {alert.false_alarm_rate:.1%}"
+    rate = _rate(alert)
+    return f"false alarms {rate}" if rate else f"said: {alert.said}"
+
+
+def _rate(alert: Alert) -> str:
+    return "" if alert.false_alarm_rate is None else f"{alert.false_alarm_rate:.1%}"
 
 
 def full_alert_json(library: Library, alert: Alert) -> dict[str, Any]:
