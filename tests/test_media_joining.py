@@ -239,6 +239,20 @@ def test_colours_of_standard_and_high_definition_agree(make: Make, tmp_path: Pat
         assert green == pytest.approx([0x40, 0xC0, 0x20], abs=5), frame
 
 
+def test_high_dynamic_range_beside_plain(flag: Path, make: Make, tmp_path: Path) -> None:
+    white = ["-f", "lavfi", "-i", "color=white:s=96x64:r=25:d=2", "-c:v", "ffv1"]
+    tags = "setparams=color_trc=smpte2084:color_primaries=bt2020:colorspace=bt2020nc"
+    bright = probe(make("bright.mkv", *white, "-vf", f"format=yuv420p10le,{tags}"))
+    assert bright.is_hdr
+    alone, beside = tmp_path / "alone.mp4", tmp_path / "beside.mp4"
+    render_cuts([Cut(bright, Span(0.0, 1.0))], alone)
+    cuts = [Cut(bright, Span(0.0, 1.0)), Cut(probe(flag), Span(0.0, 1.0))]
+    render_cuts(cuts, beside, crossfade_seconds=0.2)
+    assert _picture(beside, 10) == pytest.approx(_picture(alone, 10), abs=6)
+    assert _colours(beside)[45] == pytest.approx(RED, abs=6)
+    assert not probe(beside).is_hdr
+
+
 def test_a_label_lies_over_the_beginning(flag: Path, tmp_path: Path) -> None:
     plate = io.BytesIO()
     Image.new("RGBA", (400, 200), "white").save(plate, "PNG")

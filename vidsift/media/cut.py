@@ -25,7 +25,7 @@ __all__ = ["Cut", "cut_clip", "render_cuts", "render_segments"]
 
 # Each input of a run holds its own decoder and its frames in flight, all at the same time.
 _MAX_INPUTS = 16
-_MAX_PIXELS_IN_FLIGHT = 33_000_000
+_MAX_PIXELS_IN_FLIGHT = 16_700_000
 _TOLERANCE_SECONDS = 0.2
 
 

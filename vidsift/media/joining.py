@@ -80,25 +80,26 @@ def joined(
     """
     videos: list[Any] = []
     sounds: list[Any] = []
-    fading: Any = None
+    leaving = leaving_sound = None
     for place, (piece, label) in enumerate(zip(pieces, labels, strict=True)):
         lead = seek_lead(piece.cut.probe) if seeking else math.inf
         source = _Source(piece, canvas.rate, lead, place)
+        following = pieces[place + 1] if place + 1 < len(pieces) else None
         picture = _labelled(_picture(source, canvas), piece, canvas, label)
-        lent = pieces[place + 1].fade if place + 1 < len(pieces) else 0
-        head, body, tail = _divided(picture, piece, lent, canvas)
+        lent = following.fade if following else 0
+        head, body, tail = _divided(picture, "", "frame", (piece.fade, piece.frames - lent, lent))
         if piece.fade:
-            videos.append(_faded(fading, head, piece, canvas))
+            videos.append(_faded(leaving, head, piece, canvas))
         videos.append(body)
-        fading = tail
+        leaving = tail
         if canvas.has_audio:
-            sound = _sound(source)
+            lent = following.fade_samples if following else 0
+            lengths = piece.fade_samples, piece.samples - lent, lent
+            head, body, tail = _divided(_sound(source), "a", "sample", lengths)
             if piece.fade:
-                # Equal power: two sounds that have nothing to do with each other stay as loud.
-                curves = {"curve1": "qsin", "curve2": "qsin"}
-                both = [sounds.pop(), sound]
-                sound = ffmpeg.filter(both, "acrossfade", ns=piece.fade_samples, **curves)
-            sounds.append(sound)
+                sounds.append(_faded_sound(leaving_sound, head, piece))
+            sounds.append(body)
+            leaving_sound = tail
     film = ffmpeg.concat(*videos) if len(videos) > 1 else videos[0]
     # Frames and samples are counted out, so their number is their time.
     streams = [film.filter("settb", f"1/({canvas.rate})").filter("setpts", "N")]
@@ -190,27 +191,45 @@ def _labelled(stream: Any, piece: Piece, canvas: Canvas, label: Path | None) -> 
     return stream.filter("settb", f"1/({canvas.rate})")
 
 
-def _divided(stream: Any, piece: Piece, lent: int, canvas: Canvas) -> tuple[Any, Any, Any]:
-    """What fades in, what is shown alone, and what fades out over the `lent` last frames."""
-    if not piece.fade and not lent:
+def _divided(
+    stream: Any, kind: str, unit: str, lengths: tuple[int, int, int]
+) -> tuple[Any, Any, Any]:
+    """What fades in, what is seen or heard alone, and what fades out.
+
+    `lengths` are where the first ends, where the second ends, and how much is left for the third.
+    `kind` is the letter with which the names of filters of sound begin.
+    """
+    fade, end, lent = lengths
+    if not fade and not lent:
         return None, stream, None
-    copies = stream.filter_multi_output("split", bool(piece.fade) + 1 + bool(lent))
-    end = piece.frames - lent
-    head = copies[0].filter("trim", end_frame=piece.fade) if piece.fade else None
-    body = copies[bool(piece.fade)].filter("trim", start_frame=piece.fade, end_frame=end)
-    body = body.filter("setpts", "PTS-STARTPTS")
-    if not lent:
-        return head, body, None
-    tail = copies[bool(piece.fade) + 1].filter("trim", start_frame=end)
-    tail = tail.filter("setpts", "PTS-STARTPTS")
-    return head, body, tail.filter("fps", str(canvas.rate))  # xfade wants to know the rate
+    copies = stream.filter_multi_output(f"{kind}split", bool(fade) + 1 + bool(lent))
+
+    def stretch(copy: int, first: int, last: int) -> Any:
+        trimmed = copies[copy].filter(
+            f"{kind}trim", **{f"start_{unit}": first, f"end_{unit}": last}
+        )
+        return trimmed.filter(f"{kind}setpts", "PTS-STARTPTS")
+
+    head = stretch(0, 0, fade) if fade else None
+    tail = stretch(bool(fade) + 1, end, end + lent) if lent else None
+    return head, stretch(bool(fade), fade, end), tail
+
+
+# Only what overlaps goes through the filters that cross-fade: they would ask for all their inputs
+# at once, whose frames would pile up, and xfade would bring the whole film to 4:4:4.
 
 
 def _faded(leaving: Any, coming: Any, piece: Piece, canvas: Canvas) -> Any:
-    # Of these frames alone, since xfade brings what it is given to 4:4:4.
+    both = [stream.filter("fps", str(canvas.rate)) for stream in (leaving, coming)]
     seconds = _seconds(piece.fade / canvas.rate)
-    faded = ffmpeg.filter([leaving, coming], "xfade", "fade", duration=seconds, offset=0)
+    faded = ffmpeg.filter(both, "xfade", "fade", duration=seconds, offset=0)
     return faded.filter("format", "yuv420p")
+
+
+def _faded_sound(leaving: Any, coming: Any, piece: Piece) -> Any:
+    # Equal power: two sounds that have nothing to do with each other stay as loud.
+    curves = {"curve1": "qsin", "curve2": "qsin"}
+    return ffmpeg.filter([leaving, coming], "acrossfade", ns=piece.fade_samples, **curves)
 
 
 def _sound(source: _Source) -> Any:
