@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vidsift.library import Library
     from vidsift.store.standing import Alert, StandingQuestion
 
-__all__ = ["alerts", "full_alert_json", "how_sure", "standing"]
+__all__ = ["alert_line", "alerts", "full_alert_json", "local_time", "standing"]
 
 standing = typer.Typer(
     help="Questions that `vidsift watch` asks of every new video.", no_args_is_help=True
@@ -72,7 +72,7 @@ def list_(
     table = Table("id", Column("question", overflow="fold"), "false alarms", "since")
     for each in found:
         table.add_row(
-            str(each.id), each.question, f"{each.false_alarm_rate:.2%}", _when(each.created_at)
+            str(each.id), each.question, f"{each.false_alarm_rate:.2%}", local_time(each.created_at)
         )
     out.print(table)
 
@@ -127,30 +127,19 @@ def alerts(
     if not found:
         out.print("no alert" if not unseen and since is None else "no such alert")
         return
-    table = Table("id", Column("found", no_wrap=True), Column("question", overflow="fold"),
-                  Column("video", overflow="fold"), Column("at", no_wrap=True), "false alarms",
-                  "seen")  # fmt: skip
     for each in found:
-        table.add_row(
-            str(each.id),
-            _when(each.found_at),
-            each.question,
-            each.video.name if each.is_current else f"{each.video.name} (as it was then)",
-            f"{clock(each.span.start)}-{clock(each.span.end)}",
-            _rate(each) or f"said: {each.said}",
-            "yes" if each.seen else "",
-        )
-    out.print(table)
+        out.print(f"{each.id}: {alert_line(each)}{' (seen)' if each.seen else ''}")
 
 
-def how_sure(alert: Alert) -> str:
-    """The false-alarm rate, or the words that were said."""
-    rate = _rate(alert)
-    return f"false alarms {rate}" if rate else f"said: {alert.said}"
-
-
-def _rate(alert: Alert) -> str:
-    return "" if alert.false_alarm_rate is None else f"{alert.false_alarm_rate:.1%}"
+def alert_line(alert: Alert) -> str:
+    """When what was found where, and how sure that is."""
+    if alert.false_alarm_rate is None:
+        how_sure = f"said: {alert.said}"
+    else:
+        how_sure = f"false alarms {alert.false_alarm_rate:.1%}"
+    where = str(alert.video) if alert.is_current else f"{alert.video} (as it was then)"
+    span = f"{clock(alert.span.start)}-{clock(alert.span.end)}"
+    return f"{local_time(alert.found_at)} {alert.question}: {where} {span} ({how_sure})"
 
 
 def full_alert_json(library: Library, alert: Alert) -> dict[str, Any]:
@@ -174,5 +163,6 @@ def _question_json(question: StandingQuestion) -> dict[str, Any]:
     }
 
 
-def _when(seconds: float) -> str:
+def local_time(seconds: float) -> str:
+    """Seconds of the epoch as date and time of day."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
-from ui.standing import how_sure
+from ui.standing import alert_line, local_time
 from ui.terminal import err, out, print_json
-from vidsift.times import clock
 
 if TYPE_CHECKING:
     from indexer import IndexReport
@@ -69,7 +68,7 @@ def watch(
             if as_json:
                 print_json(alert_json(opened, alert))
             else:
-                out.print(_line(alert))
+                out.print(alert_line(alert))
 
         listener = Listener(say=_say, indexed=_say_report, alerted=alerted)
         try:
@@ -102,13 +101,8 @@ def _index(library: Library, paths: Sequence[Path], *, skip: Collection[Path]) -
         return index_videos(library, paths, skip=skip, on_progress=progress)
 
 
-def _line(alert: Alert) -> str:
-    span = f"{clock(alert.span.start)}-{clock(alert.span.end)}"
-    return f"{_now()} {alert.question}: {alert.video} {span} ({how_sure(alert)})"
-
-
 def _say(text: str) -> None:
-    err.print(f"{_now()} {text}")
+    err.print(f"{local_time(time.time())} {text}")
 
 
 def _say_report(report: IndexReport) -> None:
@@ -124,10 +118,6 @@ def _say_report(report: IndexReport) -> None:
         _say(f"gone: {path} (kept, not searched)")
     for path, reason in report.failed:
         _say(f"skipped: {path}: {reason}")
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S")
 
 
 @contextmanager
