@@ -103,6 +103,15 @@ def test_the_same_again_without_a_manifest_takes_its_place(indexed, skim, tmp_pa
     assert other["otio"].name == "flag.summary-2.otio"
 
 
+def test_beside_somebody_elses_manifest_nothing_is_written(indexed, skim, tmp_path):
+    for theirs in ('{"segments": 3}', "no json"):
+        (tmp_path / "flag.summary.json").write_text(theirs)
+        for form in ("otio", "json"):
+            files = write_skim(indexed, skim, tmp_path, [form])
+            assert files[form].name == f"flag.summary-2.{form}"
+        assert (tmp_path / "flag.summary.json").read_text() == theirs
+
+
 def test_a_link_that_leads_nowhere_is_not_written_through(indexed, skim, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "flag.summary.otio").symlink_to(tmp_path / "elsewhere")
