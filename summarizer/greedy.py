@@ -24,6 +24,7 @@ Axes: j pieces to stand for, m pieces to take; both are all pieces of a film her
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,7 @@ from jaxtyping import Float, Float32, Float64
 __all__ = ["Term", "Worth", "greedy", "greedy_under_budget"]
 
 _NOTHING = 1e-9  # seconds
+_EXCHANGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,29 @@ class Worth:
             added[low : low + 256] = np.maximum(rows - covered, 0) @ self._mass
         return np.asarray(added + self._own)
 
-    def values(self, covered: Float32[np.ndarray, "m"], piece: int) -> tuple[float, ...]:
-        """What the piece adds to each term, in the order of `terms`, not weighted."""
-        added = np.maximum(self.kernel[piece] - covered, 0)
-        return tuple(
-            float(added @ term.share) if term.covers else float(term.share[piece])
+    def divided(self, pieces: list[int]) -> list[tuple[float, ...]]:
+        """f of a set shared out among its pieces: of each what it is worth to each of `terms`.
+
+        Not weighted. What several pieces stand for counts for the one that is most like it (the
+        first of equals), so that the values, weighted, add up to f.
+        """
+        rows = self.kernel[pieces]  # (s, m)
+        nearest = rows.argmax(axis=0)
+        likeness = rows.max(axis=0)
+        columns = [
+            np.bincount(nearest, likeness * term.share, len(pieces))
+            if term.covers
+            else term.share[pieces]
             for term in self.terms
-        )
+        ]
+        return [tuple(map(float, values)) for values in zip(*columns, strict=True)]
+
+    def losses(self, pieces: list[int]) -> Float64[np.ndarray, "s"]:
+        """How much less the set is worth without each of its pieces; at least two."""
+        rows = self.kernel[pieces]  # (s, m)
+        second, first = np.partition(rows, len(pieces) - 2, axis=0)[-2:]
+        missed = np.bincount(rows.argmax(axis=0), (first - second) * self._mass, len(pieces))
+        return np.asarray(missed + self._own[pieces])
 
     def of(self, pieces: list[int]) -> float:
         """f of a set."""
@@ -106,20 +124,25 @@ def greedy(
     budget_seconds: float,
     *,
     per_second: bool,
+    taken: Sequence[int] = (),
+    but: int | None = None,
 ) -> list[int]:
     """Pieces in the order in which they are taken: of those that fit always what adds most.
 
-    `per_second`: that adds most for each of its seconds. Pieces that add nothing are left.
+    `per_second`: that adds most for each of its seconds. Pieces that add nothing are left. It goes
+    on from what is `taken` already, and never takes the piece `but`.
     """
     price = np.asarray(seconds, dtype=np.float64) if per_second else np.ones(len(worth))
-    covered = worth.nothing_yet()
+    taken = list(taken)
+    covered = worth.kernel[taken].max(axis=0) if taken else worth.nothing_yet()
+    left = budget_seconds + _NOTHING - float(sum(seconds[taken]))
     # (- gain per price, piece, how many were taken when the gain was looked at)
     heap = [
-        (-gain / price[piece], piece, 0) for piece, gain in enumerate(worth.gains(covered).tolist())
+        (-gain / price[piece], piece, len(taken))
+        for piece, gain in enumerate(worth.gains(covered).tolist())
+        if piece not in taken and piece != but
     ]
     heapq.heapify(heap)
-    taken: list[int] = []
-    left = budget_seconds + _NOTHING
     while heap:
         bound, piece, seen = heapq.heappop(heap)
         if bound >= 0:
@@ -139,9 +162,23 @@ def greedy(
 def greedy_under_budget(
     worth: Worth, seconds: Float[np.ndarray, "m"], budget_seconds: float
 ) -> list[int]:
-    """The better of greedy by gain a second and of greedy by gain alone; see above."""
+    """The better of greedy by gain a second and of greedy by gain alone, refined; see above.
+
+    What is taken first is often like everything, and stands for nothing better than what is taken
+    later: so the piece that would be missed least is exchanged for others as long as that helps.
+    """
     choices = (
         greedy(worth, seconds, budget_seconds, per_second=per_second)
         for per_second in (True, False)
     )
-    return max(choices, key=worth.of)
+    taken = max(choices, key=worth.of)
+    for _ in range(_EXCHANGES):
+        if len(taken) < 2:
+            break
+        least = taken[int(np.argmin(worth.losses(taken)))]
+        rest = [piece for piece in taken if piece != least]
+        other = greedy(worth, seconds, budget_seconds, per_second=True, taken=rest, but=least)
+        if worth.of(other) <= worth.of(taken) * (1 + 1e-6):
+            break
+        taken = other
+    return taken

@@ -22,8 +22,8 @@ def reason(
     """The term that counts most, in words, and whether someone speaks; empty without terms.
 
     Args:
-        segment: whose terms are the shares that the segment adds (see `summarizer.saliency`): of
-            the film that it stands for, of its kinds of thing, of the attention to the question.
+        segment: whose terms are shares (see `summarizer.saliency`): of the film that it stands for
+            better than the others, of its kinds of thing, of the attention to the question.
         matched: of the summary; only of one that matched is said that it answers the question.
         cues: of the video; the first line that begins in the segment is quoted.
         whole: what the shares are of.

@@ -15,8 +15,8 @@ too short to be taken in. With these a set of pieces is worth the sum of its ter
 - speech: its share of all seconds in which someone speaks;
 - learned: its share of what a trained network finds important.
 
-Only what is new counts for the first two. A piece's saliency is what it adds when it is taken, a
-second.
+The first two count only once what several pieces stand for. A piece's saliency is its share of what
+the summary is worth, a second; of each term its share is what it stands for better than the others.
 
 Axes: n frames, m pieces, d dimensions.
 """

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from summarizer.greedy import Worth, greedy, greedy_under_budget
+from summarizer.greedy import Worth, greedy_under_budget
 from vidsift.types import Clip, SaliencyTerm, Segment, Span
 
 __all__ = ["cut_pieces", "knapsack", "owners", "piece_seconds", "select"]
@@ -80,7 +80,8 @@ def select(
     least_seconds: float,
     selection: Literal["knapsack", "greedy"],
 ) -> list[Segment]:
-    """The pieces that a summary of the budget shows, each with its saliency and the terms of it.
+    """The pieces that a summary of the budget shows, each with its saliency and the terms of it:
+    what it is worth in this summary, a second.
 
     A piece shorter than `least_seconds` (of a shot that is) is taken only where the others do not
     fill the budget. One that is longer than the budget is shown in part. At least one is chosen.
@@ -93,11 +94,8 @@ def select(
     chosen = _SELECTIONS[selection](worth, seconds, budget_seconds)
     if not chosen:  # nothing is worth anything
         chosen = [int(np.argmax(np.isfinite(seconds)))]
-    covered = worth.nothing_yet()
     segments = []
-    for piece in chosen:
-        values = worth.values(covered, piece)
-        covered = worth.with_piece(covered, piece)
+    for piece, values in zip(chosen, worth.divided(chosen), strict=True):
         terms = tuple(
             SaliencyTerm(term.name, value, term.weight / float(durations[piece]))
             for term, value in zip(worth.terms, values, strict=True)
@@ -116,23 +114,18 @@ def _shown(piece: Span, budget_seconds: float) -> Span:
 def _by_knapsack(
     worth: Worth, seconds: Float64[np.ndarray, "m"], budget_seconds: float
 ) -> list[int]:
-    """The exact best of what pieces add when they are taken one after the other.
+    """The exact best of what pieces add up to.
 
-    A knapsack needs values that add up, which those of pieces that are alike do not. So each is
-    worth what it adds in the order of greedy; those that greedy leaves are worth what they would
-    still add. Returned in an order in which each adds most.
+    A knapsack needs values that add up, which those of pieces that are alike do not. So what greedy
+    takes is worth its share of that set, and what it leaves what it would still add to it.
     """
-    taken = greedy(worth, seconds, budget_seconds, per_second=True)
-    covered = worth.nothing_yet()
-    values = np.zeros(len(worth))
-    for piece in taken:
-        values[piece] = worth.gain(covered, piece)
-        covered = worth.with_piece(covered, piece)
-    rest = np.setdiff1d(np.arange(len(worth)), taken)
-    values[rest] = worth.gains(covered)[rest]
-    chosen = knapsack(values, seconds, budget_seconds)
-    place = {piece: number for number, piece in enumerate(taken)}
-    return sorted(chosen, key=lambda piece: place.get(piece, len(taken)))
+    taken = greedy_under_budget(worth, seconds, budget_seconds)
+    if not taken:
+        return []
+    values = worth.gains(worth.kernel[taken].max(axis=0))
+    weights = [term.weight for term in worth.terms]
+    values[taken] = np.array(worth.divided(taken)) @ weights
+    return knapsack(values, seconds, budget_seconds)
 
 
 _SELECTIONS: dict[str, Callable[[Worth, Float64[np.ndarray, "m"], float], list[int]]] = {

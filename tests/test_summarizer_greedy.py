@@ -98,15 +98,42 @@ def test_gains_are_never_negative_and_only_fall(seed, m, random):
     total = 0.0
     for piece in order:
         total += worth.gain(covered, piece)
-        values = worth.values(covered, piece)
-        weighted = sum(t.weight * v for t, v in zip(worth.terms, values, strict=True))
-        assert weighted == pytest.approx(worth.gain(covered, piece), rel=1e-4, abs=1e-6)
         covered = worth.with_piece(covered, piece)
         after = worth.gains(covered)
         assert np.all(after >= 0)
         assert np.all(after <= before + 1e-6)
         before = after
     assert total == pytest.approx(worth.of(order), rel=1e-4)
+
+
+@given(seeds, sizes, st.randoms())
+def test_what_pieces_are_worth_adds_up_to_what_the_set_is(seed, m, random):
+    worth = any_worth(seed, m)
+    pieces = random.sample(range(m), random.randint(1, m))
+    values = worth.divided(pieces)
+    assert len(values) == len(pieces)
+    assert all(value >= 0 for own in values for value in own)
+    weights = [term.weight for term in worth.terms]
+    assert np.sum(np.array(values) * weights) == pytest.approx(worth.of(pieces), rel=1e-4)
+
+
+@given(seeds, st.integers(2, 8), st.randoms())
+def test_what_would_be_missed_is_what_the_set_loses(seed, m, random):
+    worth = any_worth(seed, m)
+    pieces = random.sample(range(m), random.randint(2, m))
+    losses = [worth.of(pieces) - worth.of([p for p in pieces if p != own]) for own in pieces]
+    assert worth.losses(pieces) == pytest.approx(losses, abs=1e-4)
+
+
+def test_what_later_pieces_stand_for_better_gives_way():
+    # The first piece is like all others, so that greedy begins with it. Once the second and third
+    # are there, it only stands for the little that the fourth shows better.
+    kernel = np.eye(4, dtype=np.float32)
+    kernel[0] = 0.9
+    share = np.array([0.0, 0.48, 0.48, 0.04])
+    worth = Worth(kernel, (Term("representativeness", 1.0, share, covers=True),))
+    assert sorted(greedy(worth, np.ones(4), 3.0, per_second=True)) == [0, 1, 2]
+    assert sorted(greedy_under_budget(worth, np.ones(4), 3.0)) == [1, 2, 3]
 
 
 def test_what_is_like_what_is_shown_adds_nothing():

@@ -23,7 +23,8 @@ def test_a_segment_without_terms_has_no_reason():
     [
         ({"representativeness": 0.31, "diversity": 0.1}, "stands for 31 % of the film"),
         ({"representativeness": 0.1, "diversity": 0.2}, "shows 20 % of the kinds of thing"),
-        ({"representativeness": 0.004, "diversity": 0.0}, "less than 1 %"),
+        ({"representativeness": 0.004, "diversity": 0.0}, "adds little"),
+        ({"representativeness": 0.0, "relevance": 0.004}, "less than 1 %"),
         ({"representativeness": 0.1, "learned": 0.2}, "what people found important"),
     ],
 )

@@ -70,17 +70,18 @@ def test_terms_by_hand():
     frames = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     pieces = [Span(float(i), i + 1.0) for i in range(4)]
     worth = film_worth(frames, np.ones(4), np.arange(4), pieces, spoken=[Span(3.25, 3.75)])
-    nothing = worth.nothing_yet()
     names = [term.name for term in worth.terms]
-    assert dict(zip(names, worth.values(nothing, 0), strict=True)) == pytest.approx(
+    assert dict(zip(names, worth.divided([0])[0], strict=True)) == pytest.approx(
         {"representativeness": 0.75, "diversity": 0.5, "speech": 0.0}
     )
-    assert dict(zip(names, worth.values(nothing, 3), strict=True)) == pytest.approx(
+    assert dict(zip(names, worth.divided([3])[0], strict=True)) == pytest.approx(
         {"representativeness": 0.25, "diversity": 0.5, "speech": 1.0}
     )
-    red_is_shown = worth.with_piece(nothing, 1)
-    assert worth.values(red_is_shown, 0)[:2] == pytest.approx((0, 0))
-    assert worth.values(red_is_shown, 3)[:2] == pytest.approx((0.25, 0.5))
+    # Of two that are alike the first stands for their kind.
+    red, again, green = worth.divided([1, 0, 3])
+    assert red[:2] == pytest.approx((0.75, 0.5))
+    assert again[:2] == pytest.approx((0, 0))
+    assert green[:2] == pytest.approx((0.25, 0.5))
 
 
 @given(st.lists(st.tuples(st.floats(0, 9), st.floats(0.1, 4)), min_size=1, max_size=6))
@@ -100,7 +101,7 @@ def test_a_glimpse_stands_for_less_than_a_look():
     frames = np.array([[1, 0], [1, 0]], np.float32)
     pieces = [Span(0.0, 0.5), Span(0.5, 2.5)]
     worth = film_worth(frames, np.array([0.5, 2.0]), np.arange(2), pieces, look_seconds=2.0)
-    short, long = (worth.values(worth.nothing_yet(), i)[0] for i in (0, 1))
+    short, long = (worth.divided([i])[0][0] for i in (0, 1))
     assert (short, long) == pytest.approx((0.25, 1.0))
 
 

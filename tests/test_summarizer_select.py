@@ -142,6 +142,16 @@ def test_an_edge_in_a_line_moves_to_its_nearer_end():
     assert (one.span.start, one.span.end) == pytest.approx((2.0, 5.0))
 
 
+def test_a_line_is_paid_for_with_what_is_shown_beside_lines():
+    # A second is left, and on either side begins a line of two: one of them is shown, and a
+    # second less at the other end.
+    lines = [Span(2.0, 4.0), Span(8.0, 10.0)]
+    chosen = [Segment(Span(4.0, 8.0), 1.0)]
+    filled = fill_budget(chosen, [Span(0.0, 20.0)], 5.0, 20.0, cues=lines, least_seconds=1.0)
+    assert sum(segment.span.duration for segment in filled) == pytest.approx(5.0)
+    assert cut_lines(filled, lines) == 0
+
+
 def test_a_line_longer_than_the_summary_is_cut_rather_than_the_promise_broken():
     (one,) = fill_budget(
         [Segment(Span(4.0, 6.0), 1.0)], [Span(0.0, 20.0)], 2.0, 20.0, cues=[Span(0.0, 20.0)]
