@@ -152,8 +152,8 @@ class _Edges:
         wishes = []
         for i in self._order:
             low, high = self._room(i, within_shot=True)
-            after = self._line_at(self._ends[i] + _NOTHING)
-            before = self._line_at(self._starts[i] - _NOTHING)
+            after = self._line_at(self._ends[i] + 3 * _NOTHING)
+            before = self._line_at(self._starts[i] - 3 * _NOTHING)
             if after is not None and after.end <= high:
                 wishes.append((after.end - self._ends[i], i, True, after.end))
             if before is not None and before.start >= low:
