@@ -123,10 +123,10 @@ def test_methods_differ(tmp_path):
 
 
 def test_a_checkpoint_is_scored_and_says_when_it_has_seen_the_videos(file, tmp_path):
-    model = checkpoint(tmp_path / "m.safetensors", trained_on=["video_1", "video_2"])
+    model = checkpoint(tmp_path / "m.safetensors", trained_on=["tvsum/video_1", "tvsum/video_2"])
     done = evaluate(file, "--saliency", model)
     assert done.exit_code == 0, done.output
-    assert "2 of the videos have the names of videos that" in done.stderr
+    assert "was trained on 2 of the videos" in done.stderr
     (tmp_path / "split.json").write_text(
         json.dumps([{"train_keys": ["video_1", "video_2"], "test_keys": ["video_3"]}])
     )

@@ -148,6 +148,7 @@ def _scores(
 def _checkpoint_scores(
     annotations: Annotations, name: str, tests: Sequence[Sequence[str]]
 ) -> Mapping[str, np.ndarray]:
+    from summarizer.training import trained_name
     from vidsift.models.learned_saliency import open_saliency
     from vidsift.models.saliency_checkpoint import h5_stamp, read_saliency
 
@@ -156,13 +157,14 @@ def _checkpoint_scores(
     seen = set(read_saliency(expanded(name)).figures.get("trained_on", ()))
     tested = {key for test in tests for key in test}
     known = sum(
-        video.key in seen and (not tests or bool(tested & {video.key, video.name}))
+        trained_name(annotations.file, video) in seen
+        and (not tests or bool(tested & {video.key, video.name}))
         for video in annotations.videos
     )
     if known:
         err.print(
-            f"{known} of the videos have the names of videos that {name} was trained on: figures of"
-            " those are too good; keep some apart with --split",
+            f"{name} was trained on {known} of the videos: figures of those are too good; keep some"
+            " apart with --split",
             style="yellow",
         )
     return {

@@ -13,6 +13,7 @@ from rich.table import Table
 from ui.options import DeviceOption, JsonOption, LibraryOption, open_library
 from ui.report import say_if_preparing
 from ui.terminal import err, out, print_json
+from ui.train_saliency import saliency
 from vidsift.errors import ConfigError
 from vidsift.paths import expanded
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["train", "training_bar"]
 
-train = typer.Typer(help="Train on your own captions.", no_args_is_help=True)
+train = typer.Typer(help="Train on your own annotations.", no_args_is_help=True)
+
+train.command()(saliency)
 
 _KINDS = ("additive", "dot", "multi-head")
 _NAMED = 5  # unknown videos, skipped lines
@@ -31,7 +34,7 @@ _NAMED = 5  # unknown videos, skipped lines
 
 @train.callback()
 def _train() -> None:
-    """Train on your own captions."""
+    """Train on your own annotations."""
 
 
 @train.command()

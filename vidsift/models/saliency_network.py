@@ -55,6 +55,10 @@ class _SelfAttention(nn.Module):
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
+        # Frames begin by attending to what they resemble; from random weights they would have to
+        # find that out first, and few annotated videos tell them.
+        for projection in (self.query, self.key, self.value, self.out):
+            nn.init.eye_(projection.weight)
 
     def forward(self, z: Float[Tensor, "n e"]) -> Float[Tensor, "n e"]:
         query, key, value = (
