@@ -13,7 +13,7 @@ __all__ = ["CHAPTER_FORMATS", "as_ffmetadata", "as_vtt", "as_youtube"]
 
 
 def as_ffmetadata(chapters: Sequence[Chapter]) -> str:
-    """What `ffmpeg -i VIDEO -i FILE -map_metadata 1 -map_chapters 1 -c copy OUT` puts into a file.
+    """What `ffmpeg -i VIDEO -i FILE -map 0 -map_chapters 1 -c copy OUT` puts into a video.
 
     Format: https://ffmpeg.org/ffmpeg-formats.html#Metadata-1
     """

@@ -264,10 +264,9 @@ def test_ffmetadata_is_read_back_by_ffmpeg(make, hostile, tmp_path, suffix):
     film = make(f"film.{suffix}", "-f", "lavfi", "-i", "color=red:s=32x32:r=1/20:d=7300")
     out = tmp_path / f"out.{suffix}"
     subprocess.run(
-        [*FFMPEG, "-i", film, "-i", metadata, "-map_metadata", "1", "-map_chapters", "1",
-         "-c", "copy", out],
+        [*FFMPEG, "-i", film, "-i", metadata, "-map", "0", "-map_chapters", "1", "-c", "copy", out],
         check=True,
-    )  # fmt: skip
+    )
     shown = subprocess.run(
         [FFMPEG[0], "-hide_banner", "-i", out], capture_output=True, text=True, check=False
     ).stderr
@@ -295,3 +294,12 @@ def test_youtube_lines(hostile):
         "0:10 two lines [31m ‹b›&amp; --› x y\n"  # noqa: RUF001
         "1:01:40 Über Ünïcode 日本\n"
     )
+
+
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=4))
+def test_titles_take_one_line(titles):
+    chapters = [Chapter(Span(10.0 * n, 10.0 * n + 10), t, 0.9, "speech") for n, t in
+                enumerate(titles)]  # fmt: skip
+    assert len(as_youtube(chapters).splitlines()) == len(titles)
+    assert len(as_ffmetadata(chapters).splitlines()) == 1 + 5 * len(titles)
+    assert len(as_vtt(chapters).splitlines()) == 1 + 4 * len(titles)

@@ -11,10 +11,12 @@ from rich.table import Table
 
 from ui.options import JsonOption, LibraryOption, open_library
 from ui.report import say_if_preparing
-from ui.terminal import out, print_json
+from ui.terminal import err, out, print_json
 from vidsift.paths import expanded
 
 __all__ = ["chapters"]
+
+_LEAST_ON_YOUTUBE = 3
 
 
 class ChapterFormat(StrEnum):
@@ -52,6 +54,12 @@ def chapters(
         record = opened.video(video)
         say_if_preparing(opened)
         found = chapters_of(opened, record)
+    if format_ is ChapterFormat.YOUTUBE and len(found) < _LEAST_ON_YOUTUBE:
+        err.print(
+            f"note: YouTube shows chapters where there are {_LEAST_ON_YOUTUBE} or more, and"
+            f" {record.path.name} has {len(found)}",
+            style="yellow",
+        )
     file = None
     if out_file is not None:
         content = CHAPTER_FORMATS[format_ or ChapterFormat.FFMETADATA](found)
