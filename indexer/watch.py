@@ -10,6 +10,7 @@ The library's write lock is held only while there is something to write.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -36,6 +37,7 @@ __all__ = ["Listener", "watch"]
 _TICK = 0.5  # seconds; nothing is looked at more often
 _WALK_SECONDS = 600.0
 _MOST_PATIENCE = 5  # intervals that a whole file waits for others of its burst
+_BATCH = 32  # files a run, so that questions are not kept waiting until all of many are indexed
 
 
 @runtime_checkable
@@ -189,19 +191,29 @@ class _Watch:
     # What is done about it.
 
     def _index_all(self, folders: Sequence[Path]) -> bool:
-        """Index what is in folders but for what is still being written; False: try again."""
+        """Bring the library up to what is in folders; False: try again.
+
+        What must be indexed is left to `_index_whole`, or waited for where it is being written.
+        """
         try:
             files, _ = find_files(folders, leave_out=self._library.root)
         except VidsiftError:  # a folder went this very moment: said at the next look
             return False
-        known = [video.path for video in self._library.catalog.videos()]
+        known = {video.path: video for video in self._library.catalog.videos()}
         if not files and not any(lies_under(path, folders) for path in known):
             return True
-        written = open_for_writing(files)
-        unsettled = {path for path in files if path in written or self._is_fresh(path)}
-        for path in unsettled:
-            self._arrivals.note(path)
-        return self._index(folders, unsettled)
+        due = {path for path in files if path not in known or _has_changed(path, known[path])}
+        if not self._index(folders, due):
+            return False
+        written = open_for_writing(due)
+        for path in due:
+            if path in written or self._is_fresh(path):
+                self._arrivals.note(path)
+            else:
+                self._whole[path] = -math.inf
+        if len(due) > _BATCH:
+            self._listener.say(f"{len(due)} files to index")
+        return True
 
     def _is_fresh(self, path: Path) -> bool:
         with suppress(OSError):
@@ -239,8 +251,10 @@ class _Watch:
         longest = now - min(self._whole.values())
         if self._arrivals.settling and longest < _MOST_PATIENCE * self._interval:
             return  # others of the same burst are about to be whole
-        if self._index(list(self._whole)):
-            self._whole.clear()
+        batch = sorted(self._whole)[:_BATCH]
+        if self._index(batch):
+            for path in batch:
+                del self._whole[path]
 
     def _index(self, paths: Sequence[Path], skip: Collection[Path] = ()) -> bool:
         try:

@@ -366,6 +366,21 @@ def test_folders_that_cannot_be_watched(
     assert inner.here == [tmp_path]
 
 
+def test_many_files_keep_no_question_waiting(
+    colour_library: Library, folder: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_BATCH", 1)
+    add_question(colour_library.catalog, "magenta", 0.01)
+    for number in range(3):
+        copy = folder / f"{number}.mp4"
+        copy.write_bytes(film.read_bytes() + b"\0" * number)
+        os.utime(copy, (0, 0))
+    heard = watch_until(colour_library, [folder], lambda heard: heard.alerts)
+    assert (heard.said, heard.indexed) == (["3 files to index"], ["0.mp4"])
+    well, heard = watch_once(colour_library, folder)
+    assert (well, heard.indexed, len(heard.alerts)) == (True, ["1.mp4", "2.mp4"], 2)
+
+
 # Standing questions and where their alerts go
 
 
