@@ -69,6 +69,8 @@ def saliency(
     from ui.train import training_bar
     from vidsift.models.saliency_training import Recipe
 
+    if device not in (None, "auto", "cpu", "cuda"):
+        raise ConfigError(f"--device {device}: must be auto, cpu or cuda")
     files = [expanded(one).absolute() for one in files]
     only = None
     if split is not None:
