@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def _video(library: Library, manifest: Path, described: Mapping[str, Any]) -> Vi
     alike = [video for video in library.catalog.videos_by_sha256(sha256) if video.num_clips]
     if alike:
         found = min(alike, key=lambda video: (bool(source_problem(video)), str(video.path) != old))
-        if found.path.exists() and (problem := source_problem(found)):
+        if os.path.lexists(found.path) and (problem := source_problem(found)):
             raise SummaryError(f"{manifest}: {found.path} {problem}, or put the old file back")
         return found
     if library.catalog.video_by_path(Path(old)) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -54,9 +55,10 @@ def write_skim(
     for form in chosen:
         form.check(library, skim, options)
     out = expanded(out).absolute()
-    if out.exists() and not out.is_dir():
-        raise StorageError(f"{out}: is a file; name a folder to write into")
-    is_new = not out.exists()
+    # os.path: pathlib raises where it may not look.
+    is_new = not os.path.lexists(out)
+    if not is_new and not os.path.isdir(out):  # noqa: PTH112
+        raise StorageError(f"{out}: is no folder; name a folder to write into")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".vidsift-", dir=out) as folder:
@@ -70,8 +72,9 @@ def write_skim(
             f"{out}: cannot be written: {error.strerror}; name another folder"
         ) from error
     finally:
-        if is_new and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
+        if is_new:
+            with contextlib.suppress(OSError):  # it is not there, or it is not empty
+                out.rmdir()
 
 
 def write_summary(
@@ -178,7 +181,7 @@ def _files_before(manifest: Path) -> dict[str, Path]:
     if not isinstance(named, dict):
         return {}
     kept = {str(name): Path(str(path)) for name, path in named.items()}
-    return {name: path for name, path in kept.items() if path.exists()}
+    return {name: path for name, path in kept.items() if os.path.exists(path)}  # noqa: PTH110
 
 
 def _is_same(file: Path, part: Path) -> bool:
