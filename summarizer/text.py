@@ -172,7 +172,7 @@ def _seen(
 
 
 def as_text(written: WrittenSummary) -> str:
-    """Plain text: a line each, with its time in the video; not sure is what begins `probably`."""
+    """Plain text: a line each, with its time in the video; not sure is what begins `looks like`."""
     parts = [_one_line(written.title)]
     parts += [_one_line(note) for note in _notes(written)]
     for name, lines in _by_video(written):
@@ -216,7 +216,7 @@ def _when(line: WrittenLine) -> str:
 
 def _words(line: WrittenLine) -> str:
     text = _one_line(line.text)
-    return text if line.source == "speech" else f"probably: {text} ({line.confidence:.0%})"
+    return text if line.source == "speech" else f"looks like {text} ({line.confidence:.0%})"
 
 
 def _one_line(text: str) -> str:

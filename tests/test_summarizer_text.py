@@ -138,7 +138,7 @@ def test_every_line_is_said_or_a_prototype(library):
     text = as_text(written)
     assert text.index("silent.mp4:") < text.index("talk.mp4:")
     assert "0:01 Red is the colour of the first picture.\n" in text
-    assert re.search(r"^0:00-0:30 probably: .*red.* \(\d+%\)$", text, re.MULTILINE)
+    assert re.search(r"^0:00-0:30 looks like .*red.* \(\d+%\)$", text, re.MULTILINE)
 
 
 def test_nothing_sure_is_said_to_be_so(library):
