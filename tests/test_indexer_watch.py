@@ -532,8 +532,8 @@ def test_channels_that_cannot_be(colour_library: Library, settings, expected: st
 def test_words_that_come_later_count(colour_library: Library, folder: Path, film: Path) -> None:
     os.utime(shutil.copy(film, folder / "old.mp4"), (0, 0))
     index_videos(colour_library, [folder])
-    add_question(colour_library.catalog, "said:parrot", 0.01)
     add_question(colour_library.catalog, "magenta", 0.01)
+    add_question(colour_library.catalog, "said:parrot", 0.01)
     heard = watch_until(
         colour_library,
         [folder],
