@@ -75,7 +75,9 @@ def _ffmpeg(*arguments: str) -> None:
     subprocess.run(command, check=True)
 
 
-def commit_film(library: Library, film: Film, number: int) -> VideoRecord:
+def commit_film(
+    library: Library, film: Film, number: int, summary: Summary | None = None
+) -> VideoRecord:
     """Put a composed film into a library as if it had been indexed, without thumbnails."""
     frames = film.features.features
     means = [frames[clip.frames].mean(axis=0) for clip in film.clips]
@@ -104,7 +106,7 @@ def commit_film(library: Library, film: Film, number: int) -> VideoRecord:
             for mean in means
         ),
         thumbnails=(b"",) * len(film.clips),
-        summary=Summary("", (Segment(Span(0.0, 1.0), 1.0),), 1.0),
+        summary=summary or Summary("", (Segment(Span(0.0, 1.0), 1.0),), 1.0),
     )
     name = f"{number}.npy"
     sha256 = library.features.write(name, video.features.features)

@@ -2,14 +2,15 @@
 
 What competes are pieces of 1 to 4 s. With a question they are cut from the moments that the search
 finds in these videos, the one around a moment's peak first; near-duplicates are folded already.
-Without one they are cut from the generic summaries that indexing made of each video. A set of
-pieces is worth the sum of the terms of `summarizer.saliency`, taken over all pieces that compete in
-place of those of one film: what it stands for (facility location), the kinds of thing that it
-stands for, and with a question its share of the attention to it. There a moment counts by how well
-it answers; without a question every video counts the same, so that a long one does not crowd out
-the others. Pieces are taken greedily by gain a second (`summarizer.across_choice`). They are
-compared after whitening by the library (`search.duplicates`), in which only what is the same
-footage or nearly so is alike; footage that is shown already, of another video, is passed over.
+Without one they are cut from all footage, in a large library from the generic summaries that
+indexing made of each video. A set of pieces is worth the sum of the terms of
+`summarizer.saliency`, taken over all pieces that compete in place of those of one film: what it
+stands for (facility location), the kinds of thing that it stands for, and with a question its share
+of the attention to it. There a moment counts by how well it answers; without a question every video
+counts the same, so that a long one does not crowd out the others. Pieces are taken greedily by gain
+a second (`summarizer.across_choice`). They are compared after whitening by the library
+(`search.duplicates`), in which only what is the same footage or nearly so is alike; footage that is
+shown already, of another video, is passed over.
 
 **Order.** Videos follow one another, inside a video time does: jumping to and fro between videos is
 hard to follow. With a question the video that holds the best moment comes first; a digest begins

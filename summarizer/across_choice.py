@@ -46,7 +46,7 @@ def best_pieces(
 ) -> tuple[dict[VideoRecord, list[Segment]], set[VideoRecord]]:
     """Of each video the segments of the best pieces that the budget holds, in order of time.
 
-    And the videos whose footage was passed over because others show the same.
+    And the videos of which nothing is taken and whose every piece another one shows.
 
     `about`: they were found by a question, so that relevance decides before all else. The last one
     is cut to what is left of the budget, unless that is less than `least`. Footage that is shown
@@ -57,7 +57,6 @@ def best_pieces(
     shown = _Shown(library, readable, centres, whitening)
     gains = _Gains(readable, centres, ABOUT if about else GENERIC, least)
     chosen: dict[VideoRecord, list[Segment]] = defaultdict(list)
-    repeated: set[VideoRecord] = set()
     rest = budget_seconds
     while rest > _NOTHING and (place := gains.best()) is not None:
         piece = readable[place]
@@ -66,7 +65,6 @@ def best_pieces(
                 continue
             piece = replace(piece, spans=(around(piece.spans[0], piece.peak_seconds, rest),))
         if shown.holds(place):
-            repeated.add(piece.video)
             continue
         shown.add(place)
         rest -= piece.duration
@@ -77,6 +75,11 @@ def best_pieces(
         video: sorted(segments, key=lambda segment: segment.span)
         for video, segments in chosen.items()
     }
+    others: dict[VideoRecord, list[int]] = defaultdict(list)
+    for place, piece in enumerate(readable):
+        if piece.video not in chosen:
+            others[piece.video].append(place)
+    repeated = {video for video, own in others.items() if all(map(shown.holds, own))}
     return in_order, repeated
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from summarizer.select import cut_pieces
 from vidsift.library import Library
 from vidsift.types import ClipRecord, SearchResult, Segment, Span, VideoRecord
 
@@ -17,6 +18,7 @@ __all__ = ["Piece", "around", "digest_pieces", "moment_pieces"]
 
 _TEMPERATURE = 0.5  # of attention over moments, in standard deviations of their scores
 _RANK_CONSTANT = 60  # of reciprocal ranks, where scores of pictures and words do not compare
+_ALL = 4_000  # pieces; if there are more, only those of the videos' summaries compete
 _MOST_PIECES = 20_000
 _VIDEOS = 500  # whose clips are in memory at a time
 _NOTHING = 1e-6  # seconds
@@ -91,56 +93,70 @@ def moment_pieces(
 def digest_pieces(
     library: Library, videos: Sequence[VideoRecord], length: float, least: float
 ) -> list[Piece]:
-    """Pieces of `length` seconds, and never less than `least`, of each video's generic summary.
+    """Pieces of at most `length` seconds, and never less than `least`, of all videos.
 
-    Every video weighs the same, whatever its length. Of a great library each video's most salient
-    pieces come first, one of each video in turn, up to 20,000.
+    All of each video, where that is at most 4,000 pieces, else of its generic summary: its most
+    salient pieces first, one of each video in turn, up to 20,000. Every video weighs the same,
+    whatever its length.
     """
+    pieces: list[Piece] = []
+    total = sum(video.duration_seconds for video in videos)
+    chosen = _of_summaries(library, videos, length, least) if total > _ALL * length else None
+    for start in range(0, len(videos), _VIDEOS):
+        batch = videos[start : start + _VIDEOS]
+        clips = _clips_of(library, batch)
+        for video in batch:
+            if video.id not in clips:  # it went while we looked
+                continue
+            frames = _Frames(clips[video.id])
+            spans = _all_of(clips[video.id], length, least) if chosen is None else chosen[video.id]
+            seconds = sum(span.duration for span in spans)
+            for span in sorted(spans):
+                share = span.duration / seconds / len(videos)
+                middle = (span.start + span.end) / 2
+                pieces.append(Piece(video, (span,), middle, share, (frames.rows(span),)))
+    return pieces
+
+
+def _all_of(records: Sequence[ClipRecord], length: float, least: float) -> list[Span]:
+    """The whole of a video in pieces; what is shorter than `least` only if there is no other."""
+    spans = cut_pieces([record.clip for record in records], length, least)
+    long_enough = [span for span in spans if span.duration >= least - _NOTHING]
+    return [
+        around(span, (span.start + span.end) / 2, length)
+        for span in long_enough or [max(spans, key=lambda span: span.duration)]
+    ]
+
+
+def _of_summaries(
+    library: Library, videos: Sequence[VideoRecord], length: float, least: float
+) -> dict[int, list[Span]]:
     summaries = library.catalog.generic_summaries()
-    by_video = {
-        video.id: list(
-            _cut_summary(summaries[video.id].segments, length, least, video.duration_seconds)
-        )
+    cut = [
+        [
+            (video.id, span)
+            for span in _cut_summary(
+                summaries[video.id].segments, length, least, video.duration_seconds
+            )
+        ]
         for video in videos
         if video.id in summaries
-    }
-    turns = itertools.chain.from_iterable(
-        itertools.zip_longest(*([(number, span) for span in spans]
-                                for number, spans in by_video.items()))
-    )  # fmt: skip
+    ]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*cut))
     kept: dict[int, list[Span]] = defaultdict(list)
     for number, span in itertools.islice(filter(None, turns), _MOST_PIECES):
         kept[number].append(span)
-    pieces = []
-    with_pieces = [video for video in videos if video.id in kept]
-    for start in range(0, len(with_pieces), _VIDEOS):
-        batch = with_pieces[start : start + _VIDEOS]
-        times = _frames_of(library, batch)
-        for video in batch:
-            spans = sorted(kept[video.id])
-            weight = 1 / (len(with_pieces) * len(spans))
-            pieces += [
-                Piece(
-                    video,
-                    (span,),
-                    (span.start + span.end) / 2,
-                    weight,
-                    (times[video.id].rows(span),),
-                )
-                for span in spans
-                if video.id in times
-            ]
-    return pieces
+    return kept
 
 
 class _Frames:
     """When each frame of a video is shown: from a span to rows of its feature file."""
 
-    def __init__(self, records: Iterable[ClipRecord]) -> None:
-        ordered = sorted(records, key=lambda record: record.ordinal)
-        self._first = ordered[0].clip.first_frame
-        self._pts = np.concatenate([record.pts_seconds for record in ordered])
-        self.end = ordered[-1].clip.span.end
+    def __init__(self, records: Sequence[ClipRecord]) -> None:
+        """Takes all clips of the video, in order."""
+        self._first = records[0].clip.first_frame
+        self._pts = np.concatenate([record.pts_seconds for record in records])
+        self.end = records[-1].clip.span.end
 
     def rows(self, span: Span) -> tuple[int, int]:
         """First row and number of the frames in a span, else of the one before it."""
@@ -150,12 +166,16 @@ class _Frames:
             self._first + max(low - 1, 0), 1)  # fmt: skip
 
 
-def _frames_of(library: Library, videos: Sequence[VideoRecord]) -> dict[int, _Frames]:
+def _clips_of(library: Library, videos: Sequence[VideoRecord]) -> dict[int, list[ClipRecord]]:
+    """The clips of each video in order of time."""
     ids = library.catalog.clip_frames(of_videos=[video.id for video in videos])[:, 0]
     clips: dict[int, list[ClipRecord]] = defaultdict(list)
     for record in library.catalog.clips(ids).values():
         clips[record.video_id].append(record)
-    return {number: _Frames(records) for number, records in clips.items()}
+    return {
+        number: sorted(records, key=lambda record: record.ordinal)
+        for number, records in clips.items()
+    }
 
 
 def _cut(

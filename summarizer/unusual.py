@@ -26,7 +26,7 @@ __all__ = ["Footage", "Method", "Unusual", "judge"]
 
 Method = Literal["knn", "lof"]
 
-_NEIGHBOURS = {"knn": 5, "lof": 20}
+_NEIGHBOURS = {"knn": 3, "lof": 20}  # by benchmarks.highlights
 _BLOCK = 512  # frames whose likeness to all normal ones is in memory at a time
 # Features are stored in half precision: smaller distances are rounding.
 _ROUNDING = np.float32(1e-3)

@@ -222,8 +222,8 @@ def test_the_same_footage_is_shown_once(home, colour_library):
     with (films / "second.mp4").open("ab") as file:
         file.write(b"\0\0\0\x08free")  # another file, of the same content
     assert not index_videos(colour_library, [films]).failed
-    skim = summarize_videos(colour_library, None, seconds=6.0)
-    check(skim, 6.0)
+    skim = summarize_videos(colour_library, None, seconds=8.0)
+    check(skim, 8.0)
     assert len({"first", "second"} & set(stems(skim))) == 1
     assert skim.title == "3 videos, 1 not shown that repeats others"
 
