@@ -96,12 +96,10 @@ def transcribe_videos(
     report = TranscribeReport()
     run = _Run(library, model, language, report, on_progress)
     due = [video for video in videos if run.is_due(video, again)]
-    try:
-        run.transcribe(due)
-    finally:
-        if report.transcribed:
-            _locked(library, lambda: _catch_up(library))
-        report.seconds = time.monotonic() - began
+    run.transcribe(due)
+    if report.transcribed:
+        _locked(library, lambda: _catch_up(library))
+    report.seconds = time.monotonic() - began
     return report
 
 

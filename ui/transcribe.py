@@ -22,7 +22,7 @@ def transcribe(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[VIDEO]...", help="Path, file name or id of indexed videos"),
+        typer.Argument(metavar="VIDEO", help="Path, file name or id of indexed videos"),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All videos of the library")] = False,
     model: Annotated[
