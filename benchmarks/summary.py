@@ -184,11 +184,11 @@ def rendered(library: Library, film: Film, folder: Path) -> None:
           f" {time.perf_counter() - began:.0f} s: {len(film.clips)} clips composed,"
           f" {len(real.clips)} indexed")  # fmt: skip
     for name, each in (("composed", film), ("indexed", real)):
-        spans = ours(each, "knapsack")
+        spans = ours(each, "greedy")
         count = len(spans)
         values = " ".join(f"{value:.3f}" for value in of_generic(each, spans))
         even = " ".join(f"{v:.3f}" for v in of_generic(each, uniform(each, count, 0)))
-        precision, recall, base, _ = of_questions(library, each, "knapsack")
+        precision, recall, base, _ = of_questions(library, each, "greedy")
         print(f"  {name}: {count} segments, {values} (uniform {even}); about a question:"
               f" precision {precision:.3f}, recall {recall:.3f}, base rate {base:.3f}")  # fmt: skip
 

@@ -205,7 +205,7 @@ def choose_segments(
     relevance: Float64[np.ndarray, "n"] | None = None,
     cues: Sequence[Cue] = (),
     learned: Float64[np.ndarray, "n"] | None = None,
-    selection: Literal["knapsack", "greedy"] = "knapsack",
+    selection: Literal["knapsack", "greedy"] = "greedy",
     least_seconds: float = 1.0,
 ) -> Summary:
     """Choose the segments of one video under a budget; they last as long to the frame.

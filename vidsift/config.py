@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     summary_ratio: float = Field(0.15, gt=0, le=1, description="default budget of a summary")
     summary_selection: Literal["knapsack", "greedy"] = Field(
-        "knapsack", description="how segments are chosen under the budget: knapsack or greedy"
+        "greedy", description="how segments are chosen under the budget: knapsack or greedy"
     )
     min_segment_seconds: float = Field(
         1.0, gt=0, description="shortest segment of a summary whose budget has room for several"
