@@ -45,7 +45,7 @@ PICK = 15  # frames from one pick to the next: 2 a second
 
 
 def write_planted(file: Path, videos: int, seed: int = 0) -> dict[str, Float32[np.ndarray, "T"]]:
-    """Write annotated films as the module says; returns the true importance of their picks."""
+    """Write annotated films as the module says; returns the truth of their picks."""
     pool = np.random.default_rng(0).standard_normal((SUBJECTS, DIMENSION))  # whatever the seed
     pool /= np.linalg.norm(pool, axis=1, keepdims=True)
     rng = np.random.default_rng([1, seed])
@@ -54,11 +54,10 @@ def write_planted(file: Path, videos: int, seed: int = 0) -> dict[str, Float32[n
         for number in range(videos):
             shots, subjects, cared_for = _film(rng)
             subject, importance = np.repeat(subjects, shots), np.repeat(cared_for, shots)  # (T,)
-            truth[f"video_{number + 1}"] = importance.astype(np.float32)
+            agreed = 2 + 2 * importance  # what all would give if they agreed
+            truth[f"video_{number + 1}"] = agreed.astype(np.float32)
             noise = rng.standard_normal((len(subject), DIMENSION)) * NOISE / DIMENSION**0.5
-            rated = (
-                2 + 2 * importance + DISAGREEMENT * rng.standard_normal((ANNOTATORS, len(subject)))
-            )
+            rated = agreed + DISAGREEMENT * rng.standard_normal((ANNOTATORS, len(subject)))
             rated = np.clip(np.round(rated), 1, 5)
             lengths = shots * PICK
             ends = np.cumsum(lengths)
