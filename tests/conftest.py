@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -170,6 +171,35 @@ def make_film() -> MakeFilm:
         command += ["-pix_fmt", "yuv420p", str(path)]
         path.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(command, check=True)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def speech_folder() -> Path:
+    """A small Whisper that understands the words of benchmarks.spoken, which made it."""
+    return Path(__file__).with_name("speech_model")
+
+
+@pytest.fixture(scope="session")
+def make_talk(make_film: MakeFilm) -> Callable[..., Path]:
+    """`make_talk(path, 8.0, [(1.0, "red"), ...])`: a film in which words are said at their times.
+
+    The picture is red and then blue; the sound is AAC.
+    """
+    from benchmarks.spoken import speech
+
+    def make(path: Path, seconds: float, words: Sequence[tuple[float, str]]) -> Path:
+        mute, sound = path.with_suffix(".mute.mp4"), path.with_suffix(".wav")
+        make_film(mute, [("red", seconds / 2), ("blue", seconds / 2)])
+        with wave.open(str(sound), "wb") as file:
+            file.setparams((1, 2, 16_000, 0, "NONE", ""))
+            file.writeframes((speech(seconds, words) * 32767).astype("<i2").tobytes())
+        joined = ["-i", str(mute), "-i", str(sound), "-c:v", "copy", "-c:a", "aac", str(path)]
+        subprocess.run([*FFMPEG, *joined], check=True)
+        mute.unlink()
+        sound.unlink()
         return path
 
     return make
