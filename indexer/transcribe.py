@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.scan import fingerprint
 from indexer.video import encode_cues
 from search.trust import prepare
 from summarizer.skim_subtitles import as_srt
@@ -234,7 +235,8 @@ def _check_unchanged(video: VideoRecord) -> None:
     except OSError as error:
         raise MediaError(video.path, f"cannot be read: {error.strerror}") from error
     known = video.fingerprint
-    if (status.st_size, status.st_mtime_ns) != (known.size_bytes, known.mtime_ns):
+    same = (status.st_size, status.st_mtime_ns) == (known.size_bytes, known.mtime_ns)
+    if not same and fingerprint(video.path).sha256 != known.sha256:
         raise MediaError(
             video.path, "has changed since it was indexed; run `vidsift index` on it first"
         )
