@@ -7,10 +7,10 @@ indexing made of each video. A set of pieces is worth the sum of the terms of
 `summarizer.saliency`, taken over all pieces that compete in place of those of one film: what it
 stands for (facility location), the kinds of thing that it stands for, and with a question its share
 of the attention to it. There a moment counts by how well it answers; without a question every video
-counts the same, so that a long one does not crowd out the others. Pieces are taken greedily by gain
-a second (`summarizer.across_choice`). They are compared after whitening by the library
-(`search.duplicates`), in which only what is the same footage or nearly so is alike; footage that is
-shown already, of another video, is passed over.
+counts the same, so that a long one does not crowd out the others, and is shown before any is shown
+again. Pieces are taken greedily by gain a second (`summarizer.across_choice`). They are compared
+after whitening by the library (`search.duplicates`), in which only what is the same footage or
+nearly so is alike; footage that is shown already, of another video, is passed over.
 
 **Order.** Videos follow one another, inside a video time does: jumping to and fro between videos is
 hard to follow. With a question the video that holds the best moment comes first; a digest begins
@@ -39,6 +39,7 @@ __all__ = ["summarize_videos"]
 
 _LONGEST_SECONDS = 4.0  # of a piece
 _PLACES = 6  # a summary about a question shows so many places at least
+_PLACES_A_VIDEO = 2  # a digest has time for, if these need not be shorter than they may be
 _MOMENTS = (20, 200)  # fewest and most that are asked of the search
 _NAMED = 3  # so many videos are named in the title
 _LAST = 10**9
@@ -93,7 +94,8 @@ def summarize_videos(
     if results:
         pieces = moment_pieces(library, chosen, results, length, least)
     else:
-        length = min(budget, max(least, min(budget / len(chosen), _LONGEST_SECONDS)))
+        places = _PLACES_A_VIDEO * len(chosen)
+        length = min(budget, max(least, min(budget / places, _LONGEST_SECONDS)))
         pieces = digest_pieces(library, chosen, length, least)
     report(0.5)
     taken, repeated = best_pieces(library, pieces, budget, least, about=bool(results))

@@ -86,7 +86,8 @@ def best_pieces(
 class _Gains:
     """What each piece would add to those that were taken, by the terms of summarizer.saliency.
 
-    A piece shorter than `least` seconds counts as if it were so long.
+    Without a question every video has its turn before one is shown again. A piece shorter than
+    `least` seconds counts as if it were so long.
     """
 
     def __init__(
@@ -112,22 +113,26 @@ class _Gains:
         self._durations = np.array([max(piece.duration, least) for piece in pieces])
         self._covered = np.zeros(self._likeness.shape[1], np.float32)
         self._taken = 0
-        self._heap = [(-self._gain(place), place, 0) for place in range(len(pieces))]
+        self._videos = [piece.video.id for piece in pieces]
+        self._in_turn = "relevance" not in factors
+        self._shown: set[int] = set()
+        self._heap = [(*self._rank(place), place, 0) for place in range(len(pieces))]
         heapq.heapify(self._heap)
 
     def best(self) -> int | None:
         """The place of the piece that adds most a second; it is not looked at again."""
         while self._heap:
-            _, place, seen = heapq.heappop(self._heap)
+            _, _, place, seen = heapq.heappop(self._heap)
             if seen == self._taken:
                 return place
-            heapq.heappush(self._heap, (-self._gain(place), place, self._taken))
+            heapq.heappush(self._heap, (*self._rank(place), place, self._taken))
         return None
 
     def take(self, place: int) -> tuple[SaliencyTerm, ...]:
         """From now on it is there; returns what it adds, a second."""
         values, duration = self._values(place), float(self._durations[place])
         np.maximum(self._covered, self._likeness[place], out=self._covered)
+        self._shown.add(self._videos[place])
         self._taken += 1
         return tuple(
             SaliencyTerm(name, value, factor / duration)
@@ -140,8 +145,10 @@ class _Gains:
         added = self._mass @ np.maximum(self._likeness[place] - self._covered, 0.0)
         return np.concatenate([added, [own[place] for own in self._own.values()]])
 
-    def _gain(self, place: int) -> float:
-        return float(self._factors @ self._values(place) / self._durations[place])
+    def _rank(self, place: int) -> tuple[bool, float]:
+        """Smaller comes first; never gets smaller."""
+        again = self._in_turn and self._videos[place] in self._shown
+        return again, -float(self._factors @ self._values(place) / self._durations[place])
 
 
 def _centres(
