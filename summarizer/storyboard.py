@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,7 +17,7 @@ from vidsift.library import Library
 from vidsift.times import clock
 from vidsift.types import Span, VideoRecord
 
-__all__ = ["draw_storyboard", "skim_pictures", "storyboard"]
+__all__ = ["draw_storyboard", "skim_pictures", "skim_thumbnails", "storyboard"]
 
 _CELL = (320, 180)
 _MOST_CELLS = 30
@@ -25,27 +26,33 @@ _MARGIN = 8
 
 
 def skim_pictures(library: Library, skim: Skim) -> list[bytes]:
-    """A picture (JPEG) of each part: the thumbnail of the clip that shares most time with it.
+    """A picture (JPEG) of each part: what lies at its `skim_thumbnails`.
 
     Raises:
         DamagedLibraryError: a thumbnail is not there.
     """
+    paths = skim_thumbnails(library, skim)
+    return [_read(path, part.video) for path, part in zip(paths, skim.parts, strict=True)]
+
+
+def skim_thumbnails(library: Library, skim: Skim) -> list[Path]:
+    """Of each part the thumbnail of the clip that shares most time with it; it may be lost."""
     spans: dict[int, list[Span]] = {}
     ordinals: dict[int, list[int]] = {}
     for video in skim.videos:
         clips = library.catalog.clips_of_video(video.id)
         spans[video.id] = [clip.clip.span for clip in clips]
         ordinals[video.id] = [clip.ordinal for clip in clips]
-    pictures = []
+    paths = []
     for part in skim.parts:
         place = part.segment.span.nearest(spans[part.video.id])
-        pictures.append(_thumbnail(library, part.video, ordinals[part.video.id][place]))
-    return pictures
+        paths.append(library.thumbnail(part.video, ordinals[part.video.id][place]))
+    return paths
 
 
-def _thumbnail(library: Library, video: VideoRecord, ordinal: int) -> bytes:
+def _read(thumbnail: Path, video: VideoRecord) -> bytes:
     try:
-        return library.thumbnail(video, ordinal).read_bytes()
+        return thumbnail.read_bytes()
     except OSError as error:
         raise DamagedLibraryError(
             f"{error.filename}: a thumbnail cannot be read: {error.strerror};"

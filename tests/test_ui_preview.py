@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from indexer import index_videos
 from summarizer import Skim, summarize
+from summarizer.chapters import Chapter
 from ui import preview
 from ui.elements import plain, size_words, time_words
 from ui.timeline import timeline_html
 from vidsift.errors import MediaError
 from vidsift.library import Library
 from vidsift.media.probe import probe
-from vidsift.types import Moment, Segment, Shot, Span, Summary
+from vidsift.types import Moment, Shot, Span
 
 
 @given(
@@ -70,45 +71,58 @@ def test_a_summary_is_rendered_once_and_known_afterwards(colour_library, make_fi
     path = make_film(tmp_path / "a.mp4", [("red", 4), ("blue", 4)])
     index_videos(colour_library, [path])
     video = colour_library.video("a.mp4")
-    generic = summarize(colour_library, video)
-    assert preview.known_files(colour_library, video, generic) is None
+    generic = Skim.of(video, summarize(colour_library, video))
+    assert preview.known_skim(colour_library, generic) == {}
     shares: list[float] = []
-    files = preview.summary_files(colour_library, video, generic, shares.append)
+    files = preview.skim_files(colour_library, generic, progress=shares.append)
     assert shares[-1] == 1.0
-    assert preview.known_files(colour_library, video, generic) == files
-    about = summarize(colour_library, video, "blue")
-    assert preview.known_files(colour_library, video, about) is None
+    assert preview.known_skim(colour_library, generic) == files
+    skim = Skim.of(video, summarize(colour_library, video, "blue"))
+    assert preview.known_skim(colour_library, skim) == {}
     path.unlink()
-    assert preview.summary_files(colour_library, video, generic) == files
+    assert preview.skim_files(colour_library, generic) == files
     with pytest.raises(MediaError, match="is gone"):
-        preview.summary_files(colour_library, video, about)
+        preview.skim_files(colour_library, skim)
     # What needs no video is made all the same, and is found there afterwards.
-    skim = Skim.of(video, about)
     made = preview.skim_files(colour_library, skim, ["html"])
     written = made["html"].stat().st_mtime_ns
     assert preview.skim_files(colour_library, skim, ["html"]) == made
     assert made["html"].stat().st_mtime_ns == written
 
 
-def test_the_timeline_marks_shots_segments_and_what_plays():
+def test_the_timeline_marks_shots_segments_chapters_and_what_plays():
     shots = [Shot(Span(0.0, 6.0)), Shot(Span(6.0, 10.0))]
-    summary = Summary('<img src=x> "', (Segment(Span(2.0, 3.0), 1.0),), 1.0)
-    html = timeline_html(10.0, shots, summary, Span(0.0, 5.0))
+    chapters = [
+        Chapter(Span(0.0, 6.0), "<img src=y>", 0.5, "picture"),
+        Chapter(Span(6.0, 10.0), "Chapter 2", 0.0, "none"),
+    ]
+    html = timeline_html(
+        10.0,
+        shots,
+        [Span(2.0, 3.0)],
+        Span(0.0, 5.0),
+        query='<img src=x> "',
+        chapters=chapters,
+    )
     assert re.findall(
-        r'class="(even|odd|segment|playing)" style="left:([\d.]+)%;width:([\d.]+)%', html
+        r'class="(even|odd|segment|playing|chapter)" style="left:([\d.]+)%;width:([\d.]+)%', html
     ) == [
         ("even", "0.000", "60.000"),
         ("odd", "60.000", "40.000"),
         ("playing", "0.000", "50.000"),
         ("segment", "20.000", "10.000"),
+        ("chapter", "0.000", "60.000"),
+        ("chapter", "60.000", "40.000"),
     ]
     assert "<img" not in html
     assert "Summary about &lt;img src=x&gt; &quot;: 0:02.0 - 0:03.0" in html
+    # One chapter alone is the video, and says nothing more.
+    assert "chapter" not in timeline_html(10.0, shots, [], None, chapters=chapters[:1])
 
 
 @pytest.mark.parametrize("duration", [0.04, 1.0, 59.0, 3600.0, 86_400.0, 1e6])
 def test_the_timeline_has_few_ticks_however_long_the_video_is(duration):
-    html = timeline_html(duration, [Shot(Span(0.0, duration))], None, None)
+    html = timeline_html(duration, [Shot(Span(0.0, duration))], [], None)
     assert 1 <= html.count("<span") <= 14
 
 

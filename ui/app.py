@@ -1,4 +1,4 @@
-"""The page: `vidsift ui` has Streamlit run this file. Four views over one library."""
+"""The page: `vidsift ui` has Streamlit run this file. Five views over one library."""
 
 from __future__ import annotations
 
@@ -38,6 +38,12 @@ def main() -> None:
                 elements.SEARCH_PAGE, title="Search", icon=":material/search:", url_path="search"
             ),
             st.Page(elements.VIDEO_PAGE, title="Video", icon=":material/movie:", url_path="video"),
+            st.Page(
+                elements.ALERTS_PAGE,
+                title="Alerts",
+                icon=":material/notifications:",
+                url_path="alerts",
+            ),
             st.Page(
                 elements.LIBRARY_PAGE,
                 title="Library",

@@ -19,6 +19,7 @@ import streamlit as st
 from vidsift.errors import LibraryNotFoundError, QuestionSyntaxError, VidsiftError
 
 __all__ = [
+    "ALERTS_PAGE",
     "LIBRARY_PAGE",
     "SEARCH_PAGE",
     "SUMMARIES_PAGE",
@@ -39,6 +40,7 @@ __all__ = [
     "welcome",
 ]
 
+ALERTS_PAGE = "view_alerts.py"
 SUMMARIES_PAGE = "view_summaries.py"
 SEARCH_PAGE = "view_search.py"
 VIDEO_PAGE = "view_video.py"
@@ -61,7 +63,18 @@ _STYLE = """
 .vs-small {color: #98a2b0; font-size: .8rem; overflow-wrap: anywhere}
 .vs-middle {color: #98a2b0; font-size: .875rem; text-align: center; white-space: nowrap}
 .vs-text {color: #98a2b0; font-size: .95rem; overflow-wrap: anywhere}
+.vs-said {overflow-wrap: anywhere}
+.vs-curve {position: relative; margin: .4rem 0 -.6rem; height: 64px}
+.vs-curve div {position: absolute; top: 0; bottom: 0; box-sizing: border-box}
+.vs-curve .area {left: 0; right: 0; background: #98a2b0aa}
+.vs-curve .on {background: #4fb3a566}
+.vs-curve .off {border: 1px dashed #4fb3a5}
+.vs-curve .point:hover {background: #f0b35a88}
 .vs-timeline {margin: .2rem 0}
+.vs-timeline .chapters {position: relative; height: 1.35rem; margin-top: 2px}
+.vs-timeline .chapter {position: absolute; top: 0; bottom: 0; overflow: hidden; padding: 0 .3rem;
+  border-left: 2px solid #4fb3a5; color: #98a2b0; font-size: .75rem; line-height: 1.35rem;
+  white-space: nowrap; text-overflow: ellipsis; box-sizing: border-box}
 .vs-timeline .bars {position: relative; height: 34px; border-radius: 4px; overflow: hidden;
   background: #1b1e24}
 .vs-timeline .bars div {position: absolute; top: 6px; bottom: 0}
@@ -97,8 +110,10 @@ _STYLE = """
 [class*="st-key-hit-"] button p {font-size: .85rem; font-weight: 600}
 [class*="st-key-tile-now-"] {outline: 2px solid #f0b35a; outline-offset: 1px}
 [class*="st-key-tile-weak-"] img {opacity: .45}
-.st-key-results {display: grid !important; gap: 1rem;
+.st-key-results, [class*="st-key-grid-"] {display: grid !important; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr))}
+[class*="st-key-grid-"] {gap: .7rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(10.5rem, 100%), 1fr))}
 [class*="st-key-card-"] {padding: .6rem; gap: .3rem}
 [class*="st-key-do-"] {margin-top: .15rem; gap: .6rem}
 [class*="st-key-do-"] [data-testid="stPopoverButton"] {padding: .2rem .3rem; min-height: 0}

@@ -16,7 +16,7 @@ from vidsift.types import Span
 if TYPE_CHECKING:
     from summarizer.highlights import Highlight, Highlights
 
-__all__ = ["highlights"]
+__all__ = ["highlights", "rarity"]
 
 _AGAINST = ("video", "library")
 _METHODS = ("knn", "lof")
@@ -90,7 +90,7 @@ def _span(text: str) -> Span:
     return Span(start, end)
 
 
-def _rarity(highlight: Highlight) -> str:
+def rarity(highlight: Highlight) -> str:
     """How rare it is, in words."""
     if highlight.as_unusual == 0:
         return f"more unusual than all {highlight.num_normal} clips"
@@ -119,7 +119,7 @@ def _print(found: Highlights) -> None:
         table.add_row(
             f"{clock(each.span.start)} - {clock(each.span.end)}",
             clock(each.peak_seconds),
-            _rarity(each),
+            rarity(each),
             near,
         )
     out.print(table)

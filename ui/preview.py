@@ -22,15 +22,14 @@ from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip
 from vidsift.media.probe import probe
-from vidsift.types import Moment, Span, Summary, VideoRecord
+from vidsift.types import Moment, Span, VideoRecord
 
 __all__ = [
     "PART_SECONDS",
-    "known_files",
+    "known_skim",
     "moment_clip",
     "part_clip",
     "skim_files",
-    "summary_files",
     "widened",
 ]
 
@@ -105,21 +104,9 @@ def skim_files(
     return {name: known[name] for name in formats}
 
 
-def summary_files(
-    library: Library,
-    video: VideoRecord,
-    summary: Summary,
-    progress: Callable[[float], None] | None = None,
-) -> dict[str, Path]:
-    """The summary of one video in the formats that are written when none is named."""
-    return skim_files(library, Skim.of(video, summary), progress=progress)
-
-
-def known_files(library: Library, video: VideoRecord, summary: Summary) -> dict[str, Path] | None:
-    """The summary's files, as summary_files gives them, if all are in the cache."""
-    skim = Skim.of(video, summary)
-    known = _known(_skim_folder(library, skim, ""), skim, DEFAULT_FORMATS)
-    return known if len(known) == len(DEFAULT_FORMATS) else None
+def known_skim(library: Library, skim: Skim) -> dict[str, Path]:
+    """The files of the skim that are in the cache, by format."""
+    return _known(_skim_folder(library, skim, ""), skim, tuple(FORMATS))
 
 
 def _known(folder: Path, skim: Skim, formats: Sequence[str]) -> dict[str, Path]:

@@ -192,8 +192,8 @@ def _options() -> str | None:
     with st.container(horizontal=True, vertical_alignment="center", key="search-options"):
         shown = st.segmented_control(
             "Show",
-            ["A few a video", "Best first", "Whole videos"],
-            default="A few a video",
+            ["Each video in turn", "Best first", "Whole videos"],
+            default="Each video in turn",
             key="search-show",
             label_visibility="collapsed",
             width="content",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import mimetypes
-from pathlib import Path
-
 import streamlit as st
 
 from search.query import parse_query
-from summarizer import Skim, summarize
-from summarizer.storyboard import storyboard
+from summarizer import Skim, SkimPart, summarize
 from summarizer.summary import budget_for
-from ui import elements, preview, session
+from ui import elements, rendering, session, skim_panel
 from vidsift.library import Library
 from vidsift.types import Summary, VideoRecord
 
-__all__ = ["chosen", "make", "show"]
+__all__ = ["chosen", "make", "place_of", "show"]
+
+Name = tuple[str, float]
+
+
+def place_of(video: VideoRecord) -> str:
+    """What the place of this video's summary is called; another if it is indexed anew."""
+    return f"summary-{video.id}-{video.feature_file.removesuffix('.npy')[-12:]}"
 
 
 def make(library: Library, video: VideoRecord, there: bool) -> None:
@@ -38,13 +41,20 @@ def make(library: Library, video: VideoRecord, there: bool) -> None:
         )
     if not asked:
         return
-    with elements.errors_shown():
+    with elements.errors_shown(), st.spinner("Choosing segments ..."):
         query = parse_query(question) if question.strip() else ""
-        if query:
-            library = session.current().library_with_encoder()
-        summary = summarize(library, video, query, seconds=seconds)
-        _render(library, video, summary)
-        st.session_state[_key(video)] = _name(summary)
+        _made(library, video, query, seconds)
+
+
+def _made(library: Library, video: VideoRecord, query: str, seconds: float | None) -> None:
+    """Make a summary and have it rendered; the one before stays until that is done."""
+    if query:
+        library = session.current().library_with_encoder()
+    summary = summarize(library, video, query, seconds=seconds)
+    # A library that may only be read does not remember it.
+    st.session_state.setdefault(_kept(video), {})[_name(summary)] = summary
+    then = {_next(video): _name(summary)}
+    rendering.wish(place_of(video), Skim.of(video, summary), then)
 
 
 def _length(library: Library, video: VideoRecord, there: bool) -> float | None:
@@ -69,67 +79,53 @@ def _length(library: Library, video: VideoRecord, there: bool) -> float | None:
     return None if abs(seconds - default) < 1e-6 else min(max(seconds, shortest), longest)
 
 
-def _render(library: Library, video: VideoRecord, summary: Summary) -> dict[str, Path]:
-    bar = st.progress(0.0, text="Rendering ...")
-
-    def tell(share: float) -> None:
-        bar.progress(min(1.0, share), text=f"Rendering ... {share:.0%}")
-
-    try:
-        return preview.summary_files(library, video, summary, tell)
-    finally:
-        bar.empty()
-
-
 def chosen(library: Library, video: VideoRecord) -> Summary | None:
     """The summary that is shown: the one made or picked last, else the generic one."""
-    known = {_name(summary): summary for summary in library.catalog.summaries(video.id)}
+    known = _known(library, video)
     if not known:
         return None
+    if (made := st.session_state.pop(_next(video), None)) is not None:
+        st.session_state[_key(video)] = made
     name = st.session_state.get(_key(video))
     return known[name] if name in known else next(iter(known.values()))
 
 
-def show(library: Library, video: VideoRecord, summary: Summary, there: bool) -> None:
-    """Pick a summary, watch it, look at its storyboard, take its files away."""
-    elements.heading("Summary", f"about {summary.query}" if summary.query else "")
+def show(library: Library, video: VideoRecord, summary: Summary) -> None:
+    """Pick a summary, watch it, switch its segments, take its files away."""
     _pick(library, video, summary)
-    files = preview.known_files(library, video, summary)
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        if files is not None:
-            elements.play(files["mp4"], name="Summary")
-        elif there and st.button(
-            "Play the summary", icon=":material/play_arrow:", key="summary-play", width="stretch"
-        ):
-            _render(library, video, summary)
-            st.rerun()
-        elements.line(
-            f"{elements.time_words(summary.duration_seconds)} of"
-            f" {elements.time_words(video.duration_seconds)},"
-            f" {len(summary.segments)} segments"
-        )
-        if files is not None:
-            _downloads(files)
-    with right:
-        st.image(storyboard(library, Skim.of(video, summary)))
-        with st.expander("Segments"):
-            st.dataframe(
-                [
-                    {
-                        "Start (s)": round(segment.span.start, 2),
-                        "End (s)": round(segment.span.end, 2),
-                        "Length (s)": round(segment.span.duration, 2),
-                        "Saliency": round(segment.saliency, 4),
-                    }
-                    for segment in summary.segments
-                ],
-                hide_index=True,
-            )
+    if summary.query:
+        elements.line(f"about {summary.query}", "text")
+    if summary.matched is False:
+        _not_matched(library, video, summary)
+
+    def play(part: SkimPart) -> None:
+        st.query_params["t"] = f"{part.segment.span.start:.2f}"
+        st.session_state["video-autoplay"] = True
+        st.rerun()
+
+    skim_panel.show(library, Skim.of(video, summary), place_of(video), play)
+
+
+def _not_matched(library: Library, video: VideoRecord, summary: Summary) -> None:
+    st.info(
+        f"Nothing in this video matches “{elements.plain(summary.query)}”: these are only the"
+        " moments that come nearest.",
+        icon=":material/search_off:",
+    )
+    if st.button("Summary of the whole video", key=f"generic-{video.id}"):
+        with elements.errors_shown():
+            _made(library, video, "", min(summary.budget_seconds, video.duration_seconds))
+
+
+def _known(library: Library, video: VideoRecord) -> dict[Name, Summary]:
+    """The summaries of this video by name, in the order in which they were made."""
+    known = {_name(summary): summary for summary in library.catalog.summaries(video.id)}
+    made: dict[Name, Summary] = st.session_state.get(_kept(video), {})
+    return known | made
 
 
 def _pick(library: Library, video: VideoRecord, summary: Summary) -> None:
-    names = [_name(known) for known in library.catalog.summaries(video.id)]
+    names = list(_known(library, video))
     if len(names) < 2:
         return
     st.session_state[_key(video)] = _name(summary)
@@ -144,29 +140,23 @@ def _pick(library: Library, video: VideoRecord, summary: Summary) -> None:
     )
 
 
-def _downloads(files: dict[str, Path]) -> None:
-    kinds = (("Video", files["mp4"]), ("Storyboard", files["png"]), ("JSON", files["json"]))
-    for column, (label, path) in zip(st.columns(3), kinds, strict=True):
-        column.download_button(
-            label,
-            path.read_bytes,  # called, and so read, only when it is asked for
-            file_name=path.name,
-            mime=mimetypes.guess_type(path.name)[0],
-            icon=":material/download:",
-            on_click="ignore",
-            width="stretch",
-        )
-
-
 def _key(video: VideoRecord) -> str:
     return f"summary-of-{video.id}"
 
 
-def _name(summary: Summary) -> tuple[str, float]:
+def _next(video: VideoRecord) -> str:
+    return f"summary-next-{video.id}"
+
+
+def _kept(video: VideoRecord) -> str:
+    return f"summaries-made-{place_of(video)}"
+
+
+def _name(summary: Summary) -> Name:
     return summary.query, round(summary.budget_seconds, 3)
 
 
-def _label(name: tuple[str, float]) -> str:
+def _label(name: Name) -> str:
     query, seconds = name
     about = f'"{query[:40]}"' if query else "The whole video"
     return elements.plain(f"{about}, {elements.time_words(seconds)}")

@@ -1,12 +1,16 @@
-"""A video at a glance: its shots in a row, what a summary takes of them, and what is playing."""
+"""A video at a glance: its shots in a row, its chapters, what a summary takes, what is playing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from vidsift.times import clock
-from vidsift.types import Shot, Span, Summary
+from vidsift.types import Shot, Span
+
+if TYPE_CHECKING:
+    from summarizer.chapters import Chapter
 
 __all__ = ["timeline_html"]
 
@@ -15,22 +19,29 @@ _MOST_TICKS = 12
 
 
 def timeline_html(
-    duration_seconds: float, shots: Sequence[Shot], summary: Summary | None, playing: Span | None
+    duration_seconds: float,
+    shots: Sequence[Shot],
+    segments: Sequence[Span],
+    playing: Span | None,
+    *,
+    query: str = "",
+    chapters: Sequence[Chapter] = (),
 ) -> str:
     """HTML as wide as its place: shots by turns in two shades, segments lit, what plays framed.
 
-    Every part says on hovering what it is. Text is escaped; the style sheet of ui.elements gives
-    the classes (`vs-timeline` and those inside it) their looks.
+    Below them stand the chapters, where there are several. Every part says on hovering what it is.
+    Text is escaped; the style sheet of ui.elements gives the classes (`vs-timeline` and those
+    inside it) their looks.
     """
 
-    def bar(kind: str, span: Span, label: str) -> str:
+    def bar(kind: str, span: Span, label: str, text: str = "") -> str:
         # Parts of the width in percent; never so thin that it cannot be seen.
         width = max(0.15, 100 * span.duration / duration_seconds)
         left = min(100 * span.start / duration_seconds, 100 - width)
         title = escape(f"{label}: {clock(span.start)} - {clock(span.end)}")
         return (
             f'<div class="{kind}" style="left:{left:.3f}%;width:{width:.3f}%" title="{title}">'
-            "</div>"
+            f"{escape(text)}</div>"
         )
 
     parts = [
@@ -39,16 +50,19 @@ def timeline_html(
     ]
     if playing is not None:
         parts.append(bar("playing", playing, "In the player"))
-    if summary is not None:
-        about = f"Summary about {summary.query}" if summary.query else "Summary"
-        parts += [bar("segment", segment.span, about) for segment in summary.segments]
+    about = f"Summary about {query}" if query else "Summary"
+    parts += [bar("segment", span, about) for span in segments]
+    titled = ""
+    if len(chapters) > 1:
+        named = [bar("chapter", each.span, each.title, each.title) for each in chapters]
+        titled = f'<div class="chapters">{"".join(named)}</div>'
     ticks = "".join(
         f'<span style="left:{100 * seconds / duration_seconds:.3f}%">{_label(seconds)}</span>'
         for seconds in _ticks(duration_seconds)
     )
     return (
         '<div class="vs-timeline" role="img" aria-label="Timeline of shots">'
-        f'<div class="bars">{"".join(parts)}</div><div class="ticks">{ticks}</div></div>'
+        f'<div class="bars">{"".join(parts)}</div>{titled}<div class="ticks">{ticks}</div></div>'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import elements, question_form, session
+from ui import across_panel, elements, question_form, session
 from ui.question_form import Asked
 from ui.result_card import card, video_card
 from vidsift.library import Library
@@ -28,10 +28,17 @@ def show() -> None:
     wanted = st.session_state.get("search-wanted", _FIRST)
     found = _videos(library, asked, wanted) if asked.whole_videos else _moments(asked, wanted)
     question_form.show_picture(asked, slot)
+    if found and asked.text and not any(asked.examples.values()):
+        _offer_summary(asked)
     if wanted <= found < _MOST:
         st.button(
             "Show more", icon=":material/expand_more:", on_click=_show_more, args=(wanted + _FIRST,)
         )
+
+
+def _offer_summary(asked: Asked) -> None:
+    if st.button("Make one summary of what answers this", icon=":material/content_cut:"):
+        across_panel.ask_across(asked.text)
 
 
 def _show_more(wanted: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from summarizer import summarize
-from ui import elements, preview, session
+from summarizer import Skim, summarize
+from ui import across_panel, elements, preview, rendering, session
 from vidsift.library import Library
 from vidsift.types import VideoRecord
 
@@ -31,10 +31,13 @@ def show() -> None:
     if not chosen:
         elements.line("No video is called so.", "text")
         return
+    progress = st.empty()
+    across_panel.show(library, chosen)
     for video_row in _rows(_page_of(chosen)):
         for column, video in zip(st.columns(_COLUMNS), video_row, strict=False):
             with column:
                 _card(library, video)
+    rendering.finish(library, across_panel.PLACE, progress)
 
 
 def _heading(videos: list[VideoRecord]) -> None:
@@ -108,7 +111,7 @@ def _play_summary(library: Library, video: VideoRecord) -> None:
     with elements.errors_shown():
         summary = summarize(library, video)
         with st.spinner("Rendering the summary ..."):
-            files = preview.summary_files(library, video, summary)
+            files = preview.skim_files(library, Skim.of(video, summary), ["mp4"])
         elements.play(files["mp4"], autoplay=True)
         elements.line(
             f"{elements.time_words(summary.duration_seconds)} of"

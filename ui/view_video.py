@@ -1,20 +1,34 @@
-"""Video: a player of a part of it, its timeline and shots, and its summaries."""
+"""Video: a player of a part of it, its curve, timeline and shots, and what sums it up."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import streamlit as st
 
-from ui import elements, preview, session, summary_panel
+from summarizer import Skim
+from summarizer.chapters import Chapter
+from ui import (
+    computed,
+    elements,
+    preview,
+    rendering,
+    session,
+    skim_panel,
+    summary_panel,
+    video_sections,
+)
+from ui.saliency_chart import saliency_html
 from ui.tag_editor import edit_tags
 from ui.timeline import timeline_html
-from vidsift.errors import VideoNotFoundError
+from vidsift.errors import VideoNotFoundError, VidsiftError
 from vidsift.library import Library
 from vidsift.times import clock
-from vidsift.types import ClipRecord, Shot, Span, VideoRecord
+from vidsift.types import ClipRecord, Shot, Span, Summary, VideoRecord
 
 _SHOTS_A_ROW = 8
+_SECTIONS = ("Summary", "In words", "Chapters", "Unusual moments")
 
 
 def show() -> None:
@@ -37,13 +51,66 @@ def show() -> None:
         with elements.errors_shown():
             edit_tags(library, video)
         summary_panel.make(library, video, there)
+        progress = st.empty()
     summary = summary_panel.chosen(library, video)
     shots = library.catalog.shots_of_video(video.id)
-    st.html(timeline_html(video.duration_seconds, shots, summary, part))
+    _at_a_glance(library, video, summary, shots, part)
     _shot_strip(library, video, shots, start)
+    with elements.errors_shown():
+        _section(library, video, summary)
+    rendering.finish(library, summary_panel.place_of(video), progress)
+
+
+def _at_a_glance(
+    library: Library, video: VideoRecord, summary: Summary | None, shots: list[Shot], part: Span
+) -> None:
+    """The curve of saliency and the timeline, on one axis, with what is chosen marked in both."""
+    on: list[Span] = []
+    off: list[Span] = []
     if summary is not None:
+        skim = Skim.of(video, summary)
+        for each, left_out in zip(
+            skim.parts, skim_panel.is_off(skim, summary_panel.place_of(video)), strict=True
+        ):
+            (off if left_out else on).append(each.segment.span)
         with elements.errors_shown():
-            summary_panel.show(library, video, summary, there)
+            pts, saliency = computed.curve(library, video, summary.query)
+            st.html(saliency_html(pts, saliency, video.duration_seconds, on, off))
+    query = summary.query if summary is not None else ""
+    st.html(
+        timeline_html(
+            video.duration_seconds, shots, on, part, query=query, chapters=_chapters(library, video)
+        )
+    )
+
+
+def _chapters(library: Library, video: VideoRecord) -> Sequence[Chapter]:
+    """The chapters for the timeline; none where they cannot be told, which their section says."""
+    try:
+        return computed.chapters(library, video)
+    except VidsiftError:
+        return ()
+
+
+def _section(library: Library, video: VideoRecord, summary: Summary | None) -> None:
+    section = st.segmented_control(
+        "What to look at",
+        _SECTIONS,
+        default=_SECTIONS[0],
+        required=True,
+        key="video-section",
+        label_visibility="collapsed",
+    )
+    if section == "Chapters":
+        video_sections.chapter_list(library, video, _go)
+    elif section == "In words":
+        video_sections.in_words(library, video, summary, _go)
+    elif section == "Unusual moments":
+        video_sections.unusual(library, video, _go)
+    elif summary is not None:
+        summary_panel.show(library, video, summary)
+    else:
+        elements.line("There is no summary of this video yet; make one above.", "text")
 
 
 def _picked(videos: list[VideoRecord]) -> VideoRecord:
