@@ -211,11 +211,17 @@ def _filled(
             shots[video],
             min(wanted[video], video.duration_seconds),
             video.duration_seconds,
-            cues=[each.cue.span for each in library.catalog.cues_of_video(video.id)],
+            cues=_spoken(library, video),
             least_seconds=least,
         )
         for video, segments in chosen.items()
     }
+
+
+def _spoken(library: Library, video: VideoRecord) -> list[Span]:
+    """When someone speaks: the cues of the first track, since tracks are of one speech."""
+    cues = [each.cue for each in library.catalog.cues_of_video(video.id)]
+    return [cue.span for cue in cues if cue.track == cues[0].track]
 
 
 def _shown_shots(shots: Sequence[Span], segments: Sequence[Segment]) -> float:
