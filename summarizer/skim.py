@@ -44,7 +44,7 @@ class Skim:
 
     @property
     def duration_seconds(self) -> float:
-        return sum(part.segment.span.duration for part in self.parts)
+        return sum((part.segment.span.duration for part in self.parts), 0.0)
 
     @property
     def videos(self) -> tuple[VideoRecord, ...]:

@@ -114,6 +114,8 @@ _STYLE = """
   grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr))}
 [class*="st-key-grid-"] {gap: .7rem;
   grid-template-columns: repeat(auto-fill, minmax(min(10.5rem, 100%), 1fr))}
+[class*="st-key-strip-"] {display: grid !important; gap: .5rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(7.6rem, 45%), 1fr))}
 [class*="st-key-card-"] {padding: .6rem; gap: .3rem}
 [class*="st-key-do-"] {margin-top: .15rem; gap: .6rem}
 [class*="st-key-do-"] [data-testid="stPopoverButton"] {padding: .2rem .3rem; min-height: 0}

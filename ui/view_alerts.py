@@ -29,15 +29,19 @@ def show() -> None:
     elements.heading(
         "Alerts", "Questions that every new video is asked, and the moments that answer them."
     )
-    _add(library)
-    questions = standing.questions(library.catalog)
-    _questions(library, questions)
-    if questions:
-        elements.line("New videos are asked while this runs, with the folder that they come into:")
-        st.code(f"vidsift watch FOLDER --library {shlex.quote(str(library.root))}", language="bash")
-    _player(library)
-    # While this stays open new alerts come in; the form above is no part of what is drawn again.
-    _alerts()
+    found, asked = st.columns([5, 3], gap="large")
+    with asked:
+        _add(library)
+        questions = standing.questions(library.catalog)
+        _questions(library, questions)
+        if questions:
+            elements.line("New videos are asked while this runs:")
+            command = f"vidsift watch FOLDER --library {shlex.quote(str(library.root))}"
+            st.code(command, language="bash", wrap_lines=True)
+    with found:
+        _player(library)
+        # While this stays open new alerts come in; the form beside it is not drawn again.
+        _alerts()
 
 
 def _add(library: Library) -> None:
@@ -70,13 +74,12 @@ def _rate_words(rate: float) -> str:
 
 def _questions(library: Library, questions: list[StandingQuestion]) -> None:
     for each in questions:
-        with st.container(horizontal=True, vertical_alignment="center", key=f"standing-{each.id}"):
+        with st.container(border=True, gap="xsmall", key=f"standing-{each.id}"):
             elements.line(each.question, "name", tooltip=each.question)
             elements.line(
                 f"at most {_rate_words(each.false_alarm_rate)} falsely,"
-                f" since {local_time(each.created_at)}",
-                "note",
-                width="content",
+                f" since {local_time(each.created_at)[:-3]}",
+                "small",
             )
             with st.popover("Remove", type="tertiary", key=f"remove-{each.id}"):
                 st.button(

@@ -234,8 +234,8 @@ def _shot_strip(library: Library, video: VideoRecord, shots: list[Shot], start: 
             key=f"shots-of-{video.id}",
         )
     row = numbers[(page - 1) * _SHOTS_A_ROW : page * _SHOTS_A_ROW]
-    for column, number in zip(st.columns(_SHOTS_A_ROW, gap="xsmall"), row, strict=False):
-        with column:
+    with st.container(key=f"strip-{video.id}"):
+        for number in row:
             picture = library.thumbnail(video, pictures[number].ordinal)
             kind = "now" if number == playing else "clip"
             label = clock(shots[number].span.start)
