@@ -23,12 +23,12 @@ from vidsift.errors import AnnotationError
 from vidsift.library import Library
 from vidsift.models.saliency_attention import SaliencyModel
 from vidsift.models.saliency_checkpoint import (
-    SUFFIX,
     SaliencyCheckpoint,
     h5_stamp,
     read_saliency,
     write_saliency,
 )
+from vidsift.models.tensor_file import SUFFIX
 from vidsift.types import VideoRecord
 
 if TYPE_CHECKING:

@@ -11,19 +11,19 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int64
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidsift.errors import PoolerError
 from vidsift.models.attention import Frames, Mask, Queries
 from vidsift.models.attention_network import PoolerNetwork, network_of, pool_of
+from vidsift.models.epochs import Epochs, seeded
 from vidsift.models.learned_attention import LearnedPool
 from vidsift.models.runtime import pick_device
 from vidsift.models.training_pairs import Pairs, Recipe, ranks_by
@@ -87,15 +87,23 @@ def fit(
     Raises:
         PoolerError: the state cannot be read, or is of other captions or another recipe.
     """
-    yield from _Training(train, validation, recipe, state).run(resume, on_step)
+    yield from _Training(train, validation, recipe).run(state, resume, on_step)
+
+
+class _Trained(nn.Module):
+    """All weights that are trained."""
+
+    def __init__(self, network: PoolerNetwork, log_scale: nn.Parameter) -> None:
+        super().__init__()
+        self.network = network
+        self.log_scale = log_scale
 
 
 class _Training:
-    def __init__(self, train: Pairs, validation: Pairs, recipe: Recipe, state: Path | None) -> None:
+    def __init__(self, train: Pairs, validation: Pairs, recipe: Recipe) -> None:
         self._train = train
         self._validation = validation
         self._recipe = recipe
-        self._state = state
         self._device = torch.device(pick_device(recipe.device))
         start = recipe.start(train.queries.shape[1])
         self._network: PoolerNetwork = network_of(start, recipe.dropout).to(self._device)
@@ -105,25 +113,25 @@ class _Training:
         self._optimizer = torch.optim.Adam(
             [*self._network.parameters(), self._log_scale], lr=recipe.learning_rate
         )
-        self._best = (-1.0, -1.0)
-        self._stale = 0
 
-    def run(self, resume: bool, on_step: Callable[[int, int, int], None]) -> Iterator[Epoch]:
-        first = 1
-        if resume:
-            first = self._load() + 1
-        else:
-            yield self._epoch(0, None)
-        for number in range(first, self._recipe.epochs + 1):
-            if self._stale >= self._recipe.patience:
-                break
-            loss = self._train_epoch(number, on_step)
-            yield self._epoch(number, loss)
-            self._save(number)
-        if self._state is not None:
-            self._state.unlink(missing_ok=True)
+    def run(
+        self, state: Path | None, resume: bool, on_step: Callable[[int, int, int], None]
+    ) -> Iterator[Epoch]:
+        epochs = Epochs(
+            _Trained(self._network, self._log_scale),
+            self._optimizer,
+            most=self._recipe.epochs,
+            patience=self._recipe.patience,
+            state=state,
+            fingerprint=self._fingerprint(),
+            inputs="captions, videos",
+            error=PoolerError,
+        )
+        train = partial(self._train_epoch, on_step)
+        for number, loss, (recall, mrr), best in epochs.run(resume, train, self._quality):
+            yield Epoch(number, loss, recall, mrr, best, pool_of(self._network) if best else None)
 
-    def _train_epoch(self, number: int, on_step: Callable[[int, int, int], None]) -> float:
+    def _train_epoch(self, on_step: Callable[[int, int, int], None], number: int) -> float:
         pairs, recipe = self._train, self._recipe
         order = np.random.default_rng([recipe.seed, number]).permutation(len(pairs.items))
         batches = [
@@ -134,9 +142,7 @@ class _Training:
             batches.pop()  # one pair alone has nothing to be told from
         total = 0.0
         self._network.train()
-        # Dropout draws from torch's own generator: it is left as it was found.
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(recipe.seed * 1_000_003 + number)
+        with seeded(self._device, recipe.seed, number):
             for step, batch in enumerate(batches):
                 self._set_learning_rate((number - 1) * len(batches) + step, len(batches))
                 total += self._step(batch) * len(batch)
@@ -175,14 +181,10 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.learning_rate * factor
 
-    def _epoch(self, number: int, loss: float | None) -> Epoch:
+    def _quality(self) -> tuple[float, float]:
         self._network.eval()
         found = ranks_by(self._score, self._validation)
-        quality = (float((found == 1).mean()), float((1 / found).mean()))
-        best = quality > self._best
-        self._stale = 0 if best else self._stale + 1
-        self._best = max(self._best, quality)
-        return Epoch(number, loss, *quality, best, pool_of(self._network) if best else None)
+        return float((found == 1).mean()), float((1 / found).mean())
 
     def _score(self, queries: Queries, frames: Frames, mask: Mask) -> Float32[np.ndarray, "q c"]:
         with torch.inference_mode():
@@ -202,59 +204,3 @@ class _Training:
             for pairs in (self._train, self._validation)
         ]
         return json.dumps([recipe, sums])
-
-    def _save(self, number: int) -> None:
-        if self._state is None:
-            return
-        progress = {"epoch": number, "best": self._best, "stale": self._stale}
-        metadata = {"fingerprint": self._fingerprint(), "progress": json.dumps(progress)}
-        tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
-        for parameter, slots in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{parameter}.{name}": t for name, t in slots.items()}
-        content = save({**tensors, "log_scale": self._log_scale.detach()}, metadata)
-        beside = self._state.with_name(f"{self._state.name}.part")
-        try:
-            self._state.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                beside.write_bytes(content)
-                beside.replace(self._state)
-            finally:
-                beside.unlink(missing_ok=True)
-        except OSError as error:
-            raise PoolerError(f"{self._state}: cannot be written: {error.strerror}") from error
-
-    def _load(self) -> int:
-        """Take up what `_save` left; the number of the last epoch that was finished."""
-        if self._state is None or not self._state.is_file():
-            raise PoolerError(f"{self._state}: no training was cut off here; leave --resume out")
-        try:
-            with safe_open(self._state, framework="pt", device=str(self._device)) as content:
-                metadata = content.metadata() or {}
-                tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise PoolerError(
-                f"{self._state}: cannot be read ({error}); leave --resume out to begin anew"
-            ) from error
-        if metadata.get("fingerprint") != self._fingerprint():
-            raise PoolerError(
-                f"{self._state}: was begun with other captions, videos or options; give the same"
-                " ones, or leave --resume out to begin anew"
-            )
-        with torch.no_grad():
-            self._log_scale.copy_(tensors.pop("log_scale"))
-        slots: dict[int, dict[str, Tensor]] = {}
-        network: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            whose, _, rest = name.partition(".")
-            if whose == "network":
-                network[rest] = tensor
-            else:
-                parameter, _, slot = rest.partition(".")
-                slots.setdefault(int(parameter), {})[slot] = tensor
-        self._network.load_state_dict(network)
-        groups = self._optimizer.state_dict()["param_groups"]
-        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        progress = json.loads(metadata["progress"])
-        best = progress["best"]
-        self._best, self._stale = (best[0], best[1]), progress["stale"]
-        return int(progress["epoch"])

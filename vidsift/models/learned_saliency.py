@@ -6,7 +6,8 @@ from pathlib import Path
 
 from vidsift.errors import SaliencyModelError
 from vidsift.models.saliency_attention import SaliencyModel
-from vidsift.models.saliency_checkpoint import H5_ENCODER, SUFFIX, read_saliency
+from vidsift.models.saliency_checkpoint import H5_ENCODER, read_saliency
+from vidsift.models.tensor_file import SUFFIX
 from vidsift.paths import expanded
 from vidsift.types import EncoderStamp
 

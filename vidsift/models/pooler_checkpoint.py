@@ -1,31 +1,28 @@
 """Poolers by name: the ones that need no training, and checkpoints of trained ones.
 
-A checkpoint is a safetensors file: the tensors of `learned_attention`, and as metadata one JSON
-document under `vidsift` with the kind, the number of heads, the stamp of the encoder whose features
-it was trained on, and the figures of its training. Reading one executes nothing.
+A checkpoint (`tensor_file`) has the tensors of `learned_attention`, and in its document the kind of
+pooler and the number of heads.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vidsift.errors import PoolerError
+from vidsift.models import tensor_file
 from vidsift.models.attention import POOLERS, Pooler, SoftmaxPool
 from vidsift.models.learned_attention import LEARNED_POOLERS, LearnedPool, MultiHeadPool
+from vidsift.models.tensor_file import SUFFIX
 from vidsift.paths import expanded
 from vidsift.types import EncoderStamp
 
 __all__ = ["PoolerCheckpoint", "open_pooler", "read_checkpoint", "write_checkpoint"]
-
-_FORMAT = 1
-_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -77,32 +74,7 @@ def read_checkpoint(path: Path) -> PoolerCheckpoint:
     Raises:
         PoolerError: the file cannot be read or is no checkpoint of a pooler.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as content:
-            metadata = content.metadata() or {}
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise PoolerError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise PoolerError(f"{path}: no safetensors file, or damaged: {error}") from error
-    try:
-        document = json.loads(metadata["vidsift"])
-        if document["format"] != _FORMAT:
-            raise PoolerError(
-                f"{path}: written in format {document['format']} of pooler checkpoints, this"
-                f" program reads {_FORMAT}; train it again or upgrade vidsift"
-            )
-        heads = {"heads": int(document["heads"])} if document["kind"] == MultiHeadPool.kind else {}
-        whole = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
-        pool = LEARNED_POOLERS[document["kind"]](whole, **heads)
-        return PoolerCheckpoint(pool, EncoderStamp(**document["encoder"]), document["figures"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise PoolerError(
-            f"{path}: is no pooler that vidsift trained ({error}); make one with"
-            " `vidsift train pooler`"
-        ) from error
+    return tensor_file.read_checkpoint(path, "pooler", PoolerError, _checkpoint)
 
 
 def write_checkpoint(path: Path, checkpoint: PoolerCheckpoint) -> None:
@@ -111,42 +83,31 @@ def write_checkpoint(path: Path, checkpoint: PoolerCheckpoint) -> None:
     Raises:
         PoolerError: the file cannot be written.
     """
-    from safetensors.numpy import save
-
     document = {
-        "format": _FORMAT,
         "kind": checkpoint.pool.kind,
         "heads": getattr(checkpoint.pool, "heads", 1),
         "encoder": asdict(checkpoint.stamp),
         "figures": dict(checkpoint.figures),
     }
-    # Not np.ascontiguousarray, which makes a number a row of one.
-    tensors = {
-        name: np.asarray(tensor, order="C") for name, tensor in checkpoint.pool.tensors.items()
-    }
-    content = save(tensors, metadata={"vidsift": json.dumps(document)})
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise PoolerError(
-            f"{path}: cannot be written: {error.strerror}; name another file with --out"
-        ) from error
+    tensor_file.write_checkpoint(path, document, checkpoint.pool.tensors, PoolerError)
+
+
+def _checkpoint(
+    document: dict[str, Any], tensors: dict[str, Float[np.ndarray, "..."]]
+) -> PoolerCheckpoint:
+    heads = {"heads": int(document["heads"])} if document["kind"] == MultiHeadPool.kind else {}
+    pool = LEARNED_POOLERS[document["kind"]](tensors, **heads)
+    return PoolerCheckpoint(pool, EncoderStamp(**document["encoder"]), document["figures"])
 
 
 def _find(name: str, folder: Path | None) -> Path:
     places = [expanded(name)]
     if folder is not None:
-        places += [folder / name, folder / f"{name}{_SUFFIX}"]
+        places += [folder / name, folder / f"{name}{SUFFIX}"]
     for place in places:
         if place.is_file():
             return place
-    there = sorted(path.name for path in folder.glob(f"*{_SUFFIX}")) if folder is not None else []
+    there = sorted(path.name for path in folder.glob(f"*{SUFFIX}")) if folder is not None else []
     known = ", ".join([*POOLERS, *there])
     raise PoolerError(
         f"pooler {name!r} is unknown and no such file is here; known are {known}, or name the file"

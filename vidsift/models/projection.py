@@ -15,7 +15,6 @@ Axes: k classes, j rank, d dimensions.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from vidsift.errors import EncoderError
+from vidsift.models.tensor_file import read_tensors, write_whole
 
 __all__ = ["Projection", "file_sha256", "read_projection", "write_projection"]
 
@@ -82,15 +82,11 @@ def read_projection(path: Path, networks: str, shape: tuple[int, int]) -> Projec
     Raises:
         EncoderError: the file cannot be read, is damaged, no projection, or one for other weights.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as content:
-            metadata = content.metadata() or {}
-            tensors = {
-                name: content.get_tensor(name).astype(np.float32)
-                for name in content.keys()  # noqa: SIM118 - no dict
-            }
+        metadata, arrays = read_tensors(path, "numpy")
+        tensors = {name: array.astype(np.float32) for name, array in arrays.items()}
         document = json.loads(metadata["vidsift_projection"])
         if document["format"] != _FORMAT:
             raise EncoderError(
@@ -138,12 +134,4 @@ def write_projection(path: Path, projection: Projection) -> None:
         {name: np.ascontiguousarray(array, np.float16) for name, array in tensors.items()},
         metadata={"vidsift_projection": json.dumps(document)},
     )
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # the folder itself may be what is wrong
-            part.unlink()
-        raise EncoderError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_whole(path, content, EncoderError)

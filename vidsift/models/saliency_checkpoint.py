@@ -1,28 +1,26 @@
 """Trained saliencies as files.
 
-A checkpoint is a safetensors file: the tensors of `saliency_attention`, and as metadata one JSON
-document under `vidsift` with heads, window, the stamp of the encoder whose features it was trained
-on, and the figures of its training. Reading one executes nothing.
+A checkpoint (`tensor_file`) has the tensors of `saliency_attention`, and in its document heads and
+window.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from vidsift.errors import SaliencyModelError
 from vidsift.models.saliency_attention import SaliencyModel
+from vidsift.models.tensor_file import read_checkpoint, write_checkpoint
 from vidsift.types import EncoderStamp
 
 __all__ = [
     "H5_ENCODER",
-    "SUFFIX",
     "SaliencyCheckpoint",
     "h5_stamp",
     "read_saliency",
@@ -30,10 +28,8 @@ __all__ = [
 ]
 
 H5_ENCODER = "h5"  # the name that stands for an encoder of which nothing is known
-SUFFIX = ".safetensors"
 
-_FORMAT = 1
-_WHAT = "saliency"  # a pooler's checkpoint has another kind
+_KIND = "saliency"  # a pooler's checkpoint has another kind
 
 
 @dataclass(frozen=True)
@@ -63,33 +59,7 @@ def read_saliency(path: Path) -> SaliencyCheckpoint:
     Raises:
         SaliencyModelError: the file cannot be read or is no checkpoint of a saliency.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as content:
-            metadata = content.metadata() or {}
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except OSError as error:
-        raise SaliencyModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise SaliencyModelError(f"{path}: no safetensors file, or damaged: {error}") from error
-    try:
-        document = json.loads(metadata["vidsift"])
-        if document["kind"] != _WHAT:
-            raise ValueError(f"of kind {document['kind']!r}")
-        if document["format"] != _FORMAT:
-            raise SaliencyModelError(
-                f"{path}: written in format {document['format']} of saliency checkpoints, this"
-                f" program reads {_FORMAT}; train it again or upgrade vidsift"
-            )
-        whole = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
-        model = SaliencyModel(whole, int(document["heads"]), int(document["window"]))
-        return SaliencyCheckpoint(model, EncoderStamp(**document["encoder"]), document["figures"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise SaliencyModelError(
-            f"{path}: is no saliency that vidsift trained ({error}); make one with"
-            " `vidsift train saliency`"
-        ) from error
+    return read_checkpoint(path, _KIND, SaliencyModelError, _checkpoint)
 
 
 def write_saliency(path: Path, checkpoint: SaliencyCheckpoint) -> None:
@@ -98,29 +68,20 @@ def write_saliency(path: Path, checkpoint: SaliencyCheckpoint) -> None:
     Raises:
         SaliencyModelError: the file cannot be written.
     """
-    from safetensors.numpy import save
-
     document = {
-        "format": _FORMAT,
-        "kind": _WHAT,
+        "kind": _KIND,
         "heads": checkpoint.model.heads,
         "window": checkpoint.model.window,
         "encoder": asdict(checkpoint.stamp),
         "figures": dict(checkpoint.figures),
     }
-    tensors = {
-        name: np.asarray(tensor, order="C") for name, tensor in checkpoint.model.tensors.items()
-    }
-    content = save(tensors, metadata={"vidsift": json.dumps(document)})
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise SaliencyModelError(
-            f"{path}: cannot be written: {error.strerror}; name another file with --out"
-        ) from error
+    write_checkpoint(path, document, checkpoint.model.tensors, SaliencyModelError)
+
+
+def _checkpoint(
+    document: dict[str, Any], tensors: dict[str, Float[np.ndarray, "..."]]
+) -> SaliencyCheckpoint:
+    if document["kind"] != _KIND:
+        raise ValueError(f"of kind {document['kind']!r}")
+    model = SaliencyModel(tensors, int(document["heads"]), int(document["window"]))
+    return SaliencyCheckpoint(model, EncoderStamp(**document["encoder"]), document["figures"])

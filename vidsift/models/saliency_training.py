@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from vidsift.errors import SaliencyModelError
+from vidsift.models.epochs import Epochs, seeded
 from vidsift.models.runtime import pick_device
 from vidsift.models.saliency_attention import SaliencyModel
 from vidsift.models.saliency_network import SaliencyNetwork, model_of
-from vidsift.models.training_state import read_state, write_state
 
 __all__ = ["Epoch", "Film", "Recipe", "fit"]
 
@@ -115,7 +115,7 @@ def fit(
         SaliencyModelError: the state cannot be read or written, or is of other films or another
             recipe.
     """
-    yield from _Training(films, validate, recipe, state).run(resume, on_step)
+    yield from _Training(films, validate, recipe).run(state, resume, on_step)
 
 
 class _Training:
@@ -124,14 +124,12 @@ class _Training:
         films: Sequence[Film],
         validate: Callable[[SaliencyModel], float],
         recipe: Recipe,
-        state: Path | None,
     ) -> None:
         self._films = films
         self._validate = validate
         self._recipe = recipe
-        self._state = state
         self._device = torch.device(pick_device(recipe.device))
-        with self._seeded(0):
+        with seeded(self._device, recipe.seed, 0):
             self._network = SaliencyNetwork(
                 films[0].features.shape[1],
                 recipe.width,
@@ -142,25 +140,33 @@ class _Training:
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self._best = -np.inf
-        self._stale = 0
 
-    def run(self, resume: bool, on_step: Callable[[int, int, int], None]) -> Iterator[Epoch]:
-        first = 1
-        if resume:
-            first = self._load() + 1
-        else:
-            yield self._epoch(0, None)
-        for number in range(first, self._recipe.epochs + 1):
-            if self._stale >= self._recipe.patience:
-                break
-            loss = self._train_epoch(number, on_step)
-            yield self._epoch(number, loss)
-            self._save(number)
-        if self._state is not None:
-            self._state.unlink(missing_ok=True)
+    def run(
+        self, state: Path | None, resume: bool, on_step: Callable[[int, int, int], None]
+    ) -> Iterator[Epoch]:
+        model: SaliencyModel | None = None
 
-    def _train_epoch(self, number: int, on_step: Callable[[int, int, int], None]) -> float:
+        def validate() -> tuple[float]:
+            nonlocal model
+            self._network.eval()
+            model = model_of(self._network)
+            return (self._validate(model),)
+
+        epochs = Epochs(
+            self._network,
+            self._optimizer,
+            most=self._recipe.epochs,
+            patience=self._recipe.patience,
+            state=state,
+            fingerprint=self._fingerprint(),
+            inputs="videos",
+            error=SaliencyModelError,
+        )
+        train = partial(self._train_epoch, on_step)
+        for number, loss, (quality,), best in epochs.run(resume, train, validate):
+            yield Epoch(number, loss, quality, best, model if best else None)
+
+    def _train_epoch(self, on_step: Callable[[int, int, int], None], number: int) -> float:
         size = self._recipe.batch_size
         rng = np.random.default_rng([self._recipe.seed, number])
         order = rng.permutation(len(self._films))
@@ -168,7 +174,7 @@ class _Training:
         batches = [order[start : start + size] for start in range(0, len(order), size)]
         total = 0.0
         self._network.train()
-        with self._seeded(number):
+        with seeded(self._device, self._recipe.seed, number):
             for step, batch in enumerate(batches):
                 self._optimizer.zero_grad()
                 for film in batch:  # one after another: films differ in length
@@ -187,22 +193,6 @@ class _Training:
         )
         return F.mse_loss(torch.sigmoid(self._network(features, seconds)), importance)
 
-    def _epoch(self, number: int, loss: float | None) -> Epoch:
-        self._network.eval()
-        model = model_of(self._network)
-        quality = self._validate(model)
-        best = quality > self._best
-        self._stale = 0 if best else self._stale + 1
-        self._best = max(self._best, quality)
-        return Epoch(number, loss, quality, best, model if best else None)
-
-    @contextmanager
-    def _seeded(self, number: int) -> Iterator[None]:
-        """Dropout and initial weights draw from torch's own generator: it is left as it was."""
-        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
-            torch.manual_seed(self._recipe.seed * 1_000_003 + number)
-            yield
-
     def _fingerprint(self) -> str:
         recipe = {**asdict(self._recipe), "device": None}
         sums = [
@@ -211,14 +201,3 @@ class _Training:
             for film in self._films
         ]  # fmt: skip
         return json.dumps([recipe, sums])
-
-    def _save(self, number: int) -> None:
-        if self._state is not None:
-            progress = {"epoch": number, "best": self._best, "stale": self._stale}
-            write_state(self._state, self._network, self._optimizer, self._fingerprint(), progress)
-
-    def _load(self) -> int:
-        """Take up what `_save` left; the number of the last epoch that was finished."""
-        progress = read_state(self._state, self._network, self._optimizer, self._fingerprint())
-        self._best, self._stale = float(progress["best"]), int(progress["stale"])
-        return int(progress["epoch"])
