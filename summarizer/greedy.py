@@ -26,6 +26,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64
@@ -33,6 +34,7 @@ from jaxtyping import Float, Float32, Float64
 __all__ = ["Term", "Worth", "greedy", "greedy_under_budget"]
 
 _NOTHING = 1e-9  # seconds
+_EQUAL = 1e-6  # by so much differ, by rounding, kernels of pieces that show the same
 _EXCHANGES = 10
 
 
@@ -86,20 +88,24 @@ class Worth:
             added[low : low + 256] = np.maximum(rows - covered, 0) @ self._mass
         return np.asarray(added + self._own)
 
-    def divided(self, pieces: list[int]) -> list[tuple[float, ...]]:
+    def divided(
+        self, pieces: list[int], ties: Literal["even", "first"] = "even"
+    ) -> list[tuple[float, ...]]:
         """f of a set shared out among its pieces: of each what it is worth to each of `terms`.
 
-        Not weighted. What several pieces stand for counts for the one that is most like it (the
-        first of equals), so that the values, weighted, add up to f.
+        Not weighted. What several pieces stand for counts for the one that is most like it, so
+        that the values, weighted, add up to f; of equals, as where footage is repeated, for each
+        its even share, or all for the `first`.
         """
         rows = self.kernel[pieces]  # (s, m)
-        nearest = rows.argmax(axis=0)
         likeness = rows.max(axis=0)
+        if ties == "even":
+            nearest = rows >= likeness - _EQUAL
+        else:
+            nearest = np.arange(len(pieces))[:, np.newaxis] == rows.argmax(axis=0)
+        stood_for = likeness * nearest / nearest.sum(axis=0)
         columns = [
-            np.bincount(nearest, likeness * term.share, len(pieces))
-            if term.covers
-            else term.share[pieces]
-            for term in self.terms
+            stood_for @ term.share if term.covers else term.share[pieces] for term in self.terms
         ]
         return [tuple(map(float, values)) for values in zip(*columns, strict=True)]
 

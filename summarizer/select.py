@@ -117,14 +117,15 @@ def _by_knapsack(
     """The exact best of what pieces add up to.
 
     A knapsack needs values that add up, which those of pieces that are alike do not. So what greedy
-    takes is worth its share of that set, and what it leaves what it would still add to it.
+    takes is worth its share of that set, and what it leaves what it would still add to it. Of
+    equals the first has all of their share: with one of them there, the others add nothing.
     """
     taken = greedy_under_budget(worth, seconds, budget_seconds)
     if not taken:
         return []
     values = worth.gains(worth.kernel[taken].max(axis=0))
     weights = [term.weight for term in worth.terms]
-    values[taken] = np.array(worth.divided(taken)) @ weights
+    values[taken] = np.array(worth.divided(taken, ties="first")) @ weights
     return knapsack(values, seconds, budget_seconds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import e
 
@@ -106,15 +107,32 @@ def test_gains_are_never_negative_and_only_fall(seed, m, random):
     assert total == pytest.approx(worth.of(order), rel=1e-4)
 
 
-@given(seeds, sizes, st.randoms())
-def test_what_pieces_are_worth_adds_up_to_what_the_set_is(seed, m, random):
+@given(seeds, sizes, st.randoms(), st.sampled_from(["even", "first"]))
+def test_what_pieces_are_worth_adds_up_to_what_the_set_is(seed, m, random, ties):
     worth = any_worth(seed, m)
+    worth.kernel[random.randrange(m)] = worth.kernel[random.randrange(m)]  # footage shown twice
     pieces = random.sample(range(m), random.randint(1, m))
-    values = worth.divided(pieces)
+    values = worth.divided(pieces, ties=ties)
     assert len(values) == len(pieces)
     assert all(value >= 0 for own in values for value in own)
     weights = [term.weight for term in worth.terms]
     assert np.sum(np.array(values) * weights) == pytest.approx(worth.of(pieces), rel=1e-4)
+
+
+@given(seeds, st.integers(2, 8), st.integers(1, 8))
+def test_pieces_that_show_the_same_share_evenly(seed, m, copies):
+    # Each of them with its own rounding, as cosines of equal vectors have it.
+    worth = any_worth(seed, m)
+    rounding = np.random.default_rng(seed).uniform(-3e-7, 3e-7, (copies, m))
+    kernel = np.concatenate([worth.kernel, worth.kernel[:1] + rounding]).astype(np.float32)
+    kernel = np.concatenate([kernel, np.zeros((m + copies, copies), np.float32)], axis=1)
+    own = [replace(term, share=np.pad(term.share, (0, copies))) for term in worth.terms]
+    again = Worth(kernel, tuple(own))
+    first, *rest = again.divided([0, *range(m, m + copies)])
+    alone = again.divided([0])[0]
+    for term, value, whole in zip(own, first, alone, strict=True):
+        assert value == pytest.approx(whole / (1 + copies) if term.covers else whole, abs=1e-5)
+    assert all(each[:2] == pytest.approx(first[:2], abs=1e-5) for each in rest)
 
 
 @given(seeds, st.integers(2, 8), st.randoms())

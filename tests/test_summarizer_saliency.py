@@ -77,8 +77,11 @@ def test_terms_by_hand():
     assert dict(zip(names, worth.divided([3])[0], strict=True)) == pytest.approx(
         {"representativeness": 0.25, "diversity": 0.5, "speech": 1.0}
     )
-    # Of two that are alike the first stands for their kind.
+    # Two that are alike stand for their kind together, or the first alone.
     red, again, green = worth.divided([1, 0, 3])
+    assert red[:2] == again[:2] == pytest.approx((0.375, 0.25))
+    assert green[:2] == pytest.approx((0.25, 0.5))
+    red, again, green = worth.divided([1, 0, 3], ties="first")
     assert red[:2] == pytest.approx((0.75, 0.5))
     assert again[:2] == pytest.approx((0, 0))
     assert green[:2] == pytest.approx((0.25, 0.5))
