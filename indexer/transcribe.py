@@ -2,7 +2,9 @@
 
 What is heard is kept as cues of tracks of their own (see `vidsift.store.records.SPEECH_TRACK`)
 beside those of subtitles. Subtitles that appear, change or vanish later leave it alone, and so does
-indexing the same content again; new content drops it, as it drops all that was computed.
+indexing the same content again; new content drops it, as it drops all that was computed. Subtitles
+that are a transcript of it, as `write_transcripts` makes them, stand in place of it once they lie
+beside the video and are indexed.
 """
 
 from __future__ import annotations

@@ -284,6 +284,30 @@ def test_transcripts_are_written_as_subtitles(
         write_transcripts(colour_library, videos, tmp_path / "file")
 
 
+def test_transcripts_beside_their_videos_stand_in_place_of_what_was_heard(
+    colour_library: Library, films: Path, talk: bytes, model: SpeechModel
+) -> None:
+    [video] = indexed(colour_library, films)
+    transcribe_videos(colour_library, [video], model=model)
+    heard = cues(colour_library, video)
+    [written] = write_transcripts(colour_library, [video], films)
+    assert index_videos(colour_library, [films]).subtitles == [video.path]
+    read = cues(colour_library, video)
+    assert [cue.text for cue in read] == [cue.text for cue in heard]
+    assert {cue.track for cue in read} == {"en.srt"}
+    [reason] = [why for _, why in transcribe_videos(colour_library, [video], model=model).skipped]
+    assert reason == "has subtitles (--again transcribes it beside them)"
+
+    colour_library.features.remove(video.feature_file)  # so that it is indexed anew
+    assert index_videos(colour_library, [films]).indexed == [video.path]
+    assert cues(colour_library, video) == read
+
+    written.unlink()
+    index_videos(colour_library, [films])
+    report = transcribe_videos(colour_library, [video], model=model)
+    assert [each.num_lines for each in report.transcribed] == [2]
+
+
 def test_report_of_nothing(colour_library: Library, model: SpeechModel) -> None:
     report = transcribe_videos(colour_library, [], model=model)
     assert report == TranscribeReport(seconds=report.seconds)

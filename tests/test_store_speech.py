@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from indexer.pipeline import index_videos
+from summarizer.skim_subtitles import as_srt
 from vidsift.errors import VideoNotFoundError
 from vidsift.library import Library
 from vidsift.store.records import is_speech
@@ -79,6 +80,36 @@ def test_speech_and_subtitles_give_way_only_to_their_own(
     assert kept(colour_library, video) == []
     assert colour_library.catalog.speech_models() == {video.id: "medium"}
     assert colour_library.catalog.search_words("heard", 9) == []
+
+
+def test_subtitles_that_are_a_transcript_stand_in_place_of_what_was_heard(
+    colour_library: Library, video: VideoRecord
+) -> None:
+    save(colour_library, video, HEARD)
+    # Another line at that time, and the same words at another time, are no transcript.
+    renew(colour_library, video, [replace(HEARD[0], span=Span(2.0, 3.0), track="en.srt"), READ[0]])
+    assert kept(colour_library, video)[2:] == HEARD
+    # One of two lines was corrected by hand; times are rounded, letters and dots others.
+    corrected = [
+        Cue(Span(0.501, 1.499), "Heard in red.", "en.srt"),
+        Cue(Span(1.5, 2.5), "cyan", "en.srt"),
+    ]
+    renew(colour_library, video, corrected)
+    assert kept(colour_library, video) == corrected
+    assert colour_library.catalog.speech_models() == {video.id: ""}
+    renew(colour_library, video, [])
+    assert kept(colour_library, video) == []
+
+
+def test_same_content_indexed_again_with_a_transcript_has_each_line_once(
+    colour_library: Library, video: VideoRecord
+) -> None:
+    save(colour_library, video, HEARD)
+    colour_library.features.remove(video.feature_file)  # so that it is indexed anew
+    (video.path.parent / "a.en.srt").write_text(as_srt(HEARD))
+    assert index_videos(colour_library, [video.path]).indexed == [video.path]
+    assert kept(colour_library, video) == [replace(cue, track="en.srt") for cue in HEARD]
+    assert colour_library.catalog.speech_models() == {video.id: ""}
 
 
 def test_same_content_indexed_again_keeps_what_was_heard(

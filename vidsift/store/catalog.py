@@ -21,7 +21,7 @@ from vidsift.errors import (
     EncoderMismatchError,
     VideoNotFoundError,
 )
-from vidsift.store import records
+from vidsift.store import records, speech
 from vidsift.store.connection import parse_url, sqlite_file, writing
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.schema import clip_vectors, clips, cues, library, runs, shots, summaries, videos
@@ -86,7 +86,7 @@ class Catalog(CatalogReader):
         """Make a video searchable, in place of what stood at its path; all of it or nothing.
 
         `feature_file` must be on disk already: a reader may ask for it at once. What was
-        transcribed of the same content at that path stays.
+        transcribed of the same content at that path stays, as in `renew_cues`.
 
         Raises:
             ValueError: the vectors have another dimension than the library's encoder.
@@ -95,8 +95,8 @@ class Catalog(CatalogReader):
         with writing(self._engine) as connection:
             self._check_dimension(connection, indexed)
             row = records.video_row(indexed, feature_file, feature_sha256, now)
-            speech, heard = _heard_before(connection, row["path"], row["sha256"])
-            video_id = _put_video(connection, row | {"speech": speech})
+            model, heard = speech.heard_before(connection, row["path"], row["sha256"])
+            video_id = _put_video(connection, row)
             _insert(
                 connection,
                 shots,
@@ -112,7 +112,10 @@ class Catalog(CatalogReader):
             )
             _insert_clips(connection, video_id, indexed)
             read = records.cue_rows(video_id, indexed.cues, indexed.cue_vectors)
-            _put_cues(connection, video_id, [*read, *heard])
+            if speech.is_transcript(read, heard):
+                model, heard = "", []
+            _change(connection, video_id, {"speech": model})
+            speech.put_cues(connection, video_id, [*read, *heard])
             connection.execute(
                 summaries.insert(), records.summary_row(video_id, indexed.summary, now)
             )
@@ -130,16 +133,20 @@ class Catalog(CatalogReader):
     ) -> None:
         """Put these cues, each with its vector, in place of the video's; all else stays.
 
-        So does what was transcribed. `subtitles` and `note` are those of IndexedVideo.
+        So does what was transcribed, unless these cues are a transcript of it: then they stand in
+        place of it. `subtitles` and `note` are those of IndexedVideo.
 
         Raises:
             VideoNotFoundError: none has this id.
         """
         with writing(self._engine) as connection:
             _change(connection, video_id, {"subtitles": subtitles, "subtitles_note": note})
-            heard = [row for row in _cue_rows(connection, video_id) if _is_heard(row)]
+            heard = speech.heard_rows(connection, video_id)
             read = records.cue_rows(int(video_id), found, vectors)
-            _put_cues(connection, video_id, [*read, *heard])
+            if speech.is_transcript(read, heard):
+                _change(connection, video_id, {"speech": ""})
+                heard = []
+            speech.put_cues(connection, video_id, [*read, *heard])
             _bump(connection)
 
     def save_speech(
@@ -163,9 +170,9 @@ class Catalog(CatalogReader):
             raise ValueError(f"no tracks of speech: {sorted(strange)}")
         with writing(self._engine) as connection:
             _change(connection, video_id, {"speech": model})
-            read = [row for row in _cue_rows(connection, video_id) if not _is_heard(row)]
+            read = speech.read_rows(connection, video_id)
             new = records.cue_rows(int(video_id), heard, vectors)
-            _put_cues(connection, video_id, [*read, *new])
+            speech.put_cues(connection, video_id, [*read, *new])
             _bump(connection)
 
     def _check_dimension(self, connection: Connection, indexed: IndexedVideo) -> None:
@@ -301,34 +308,6 @@ def _change(connection: Connection, video_id: int, values: dict[str, Any]) -> No
     chosen = videos.update().where(videos.c.id == int(video_id))
     if not connection.execute(chosen.values(values)).rowcount:
         raise VideoNotFoundError(f"no video has the id {video_id}")
-
-
-def _heard_before(
-    connection: Connection, path: str, sha256: str
-) -> tuple[str, list[dict[str, Any]]]:
-    """The speech model and the rows of its cues, where this content was transcribed before."""
-    same = sa.and_(videos.c.path == path, videos.c.sha256 == sha256, videos.c.speech != "")
-    video = connection.execute(sa.select(videos.c.id, videos.c.speech).where(same)).one_or_none()
-    if video is None:
-        return "", []
-    return video.speech, [row for row in _cue_rows(connection, video.id) if _is_heard(row)]
-
-
-def _cue_rows(connection: Connection, video_id: int) -> list[dict[str, Any]]:
-    """The rows of a video's cues without their ids, in order."""
-    columns = [column for column in cues.c if column.name != "id"]
-    query = sa.select(*columns).where(cues.c.video_id == int(video_id)).order_by(cues.c.ordinal)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def _is_heard(row: dict[str, Any]) -> bool:
-    return records.is_speech(row["track"])
-
-
-def _put_cues(connection: Connection, video_id: int, rows: Iterable[dict[str, Any]]) -> None:
-    """Write these rows, in this order, in place of the video's cues."""
-    connection.execute(cues.delete().where(cues.c.video_id == int(video_id)))
-    _insert(connection, cues, ({**row, "ordinal": place} for place, row in enumerate(rows)))
 
 
 def _insert_clips(connection: Connection, video_id: int, indexed: IndexedVideo) -> None:
