@@ -190,16 +190,9 @@ def test_chapters_words_and_unusual_moments_play_from_where_they_are(served):
 
     video = served.video("flag.mp4")
     page = section(opened(id=str(video.id)), "Unusual moments")
-    assert page.button(key="look-unusual-" + _place(page, video)).label.startswith("Look")
     page = press(page, "Look for unusual moments")
     assert any("Compared with the rest of the video" in text for text in texts(page))
     assert not page.error
-
-
-def _place(page: AppTest, video) -> str:
-    from ui.summary_panel import place_of
-
-    return f"{place_of(video)}-video"
 
 
 def test_too_short_a_video_says_so_in_one_line_and_has_a_summary(served):

@@ -114,10 +114,8 @@ def _skim(
 
 def _made(library: Library, skim: Skim, asked: Sequence[VideoRecord]) -> None:
     with st.container(border=True, key="across-made"):
-        left, right = st.columns([12, 1])
-        with left:
+        with st.container(horizontal=True, key="across-head"):
             elements.heading(skim.title)
-        with right:
             if elements.icon_button("Close this summary", ":material/close:", "across-close"):
                 del st.session_state[_MADE]
                 st.rerun()

@@ -59,16 +59,15 @@ def finish(library: Library, place: str, slot: DeltaGenerator) -> None:
 def _render(library: Library, place: str, skim: Skim) -> None:
     if "mp4" in preview.known_skim(library, skim):
         return
-    left, right = st.columns([5, 1], vertical_alignment="center")
-    bar = left.progress(0.0, text="Rendering the summary ...")
-    right.button(
-        "Stop",
-        icon=":material/stop:",
-        key=f"stop-{place}",
-        on_click=_forget,
-        args=(place,),
-        width="stretch",
-    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, text="Rendering the summary ...", width="stretch")
+        st.button(
+            "Stop",
+            icon=":material/stop:",
+            key=f"stop-{place}",
+            on_click=_forget,
+            args=(place,),
+        )
     since = time.monotonic()
 
     def tell(share: float) -> None:

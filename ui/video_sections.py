@@ -98,7 +98,8 @@ def unusual(library: Library, video: VideoRecord, go: Go) -> None:
         key=f"unusual-against-{video.id}",
     )
     against = _AGAINST[normal or next(iter(_AGAINST))]
-    key = f"unusual-{place_of(video)}-{against}"
+    generation = library.catalog.generation().generation
+    key = f"unusual-{place_of(video)}-{against}-{generation}"
     if key not in st.session_state:
         elements.line("Moments that are unlike all else are looked for; this takes a moment.")
         if not st.button("Look for unusual moments", key=f"look-{key}", type="primary"):

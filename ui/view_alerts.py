@@ -74,13 +74,16 @@ def _rate_words(rate: float) -> str:
 
 def _questions(library: Library, questions: list[StandingQuestion]) -> None:
     for each in questions:
-        with st.container(border=True, gap="xsmall", key=f"standing-{each.id}"):
-            elements.line(each.question, "name", tooltip=each.question)
-            elements.line(
-                f"at most {_rate_words(each.false_alarm_rate)} falsely,"
-                f" since {local_time(each.created_at)[:-3]}",
-                "small",
-            )
+        with st.container(
+            border=True, horizontal=True, vertical_alignment="center", key=f"standing-{each.id}"
+        ):
+            with st.container(gap="xxsmall"):
+                elements.line(each.question, "name", tooltip=each.question)
+                elements.line(
+                    f"at most {_rate_words(each.false_alarm_rate)} falsely,"
+                    f" since {local_time(each.created_at)[:-3]}",
+                    "small",
+                )
             with st.popover("Remove", type="tertiary", key=f"remove-{each.id}"):
                 st.button(
                     "Ask it no more, and forget its alerts",
