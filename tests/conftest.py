@@ -115,11 +115,57 @@ def colour_encoder() -> ColourEncoder:
     return ColourEncoder()
 
 
+class AxesEncoder:
+    """Texts lie at random on a sphere, each always in the same place; `axis 3` is a unit vector."""
+
+    stamp = EncoderStamp("axes", "0" * 64, 32, "none")
+    picture_size = 32
+
+    def __init__(self) -> None:
+        self.texts_encoded = 0
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts_encoded += len(texts)
+        d = self.stamp.dimension
+        vectors = np.empty((len(texts), d), np.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            if text.startswith("axis "):
+                vector[:] = np.eye(d)[int(text.removeprefix("axis "))]
+            else:
+                vector[:] = np.random.default_rng(list(text.encode())).standard_normal(d)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def encode_frames(self, images: np.ndarray) -> np.ndarray:
+        raise AssertionError("no frame is encoded here")
+
+    encode_regions = heat_map = encode_frames
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def axes_encoder() -> AxesEncoder:
+    return AxesEncoder()
+
+
 @pytest.fixture
 def colour_library(tmp_path: Path, colour_encoder: ColourEncoder) -> Iterator[Library]:
     """An empty library whose encoder is the colour encoder."""
     with Library.open(tmp_path / "library", create=True, encoder="colour") as library:
         library.__dict__["encoder"] = colour_encoder
+        yield library
+
+
+@pytest.fixture
+def axes_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes_encoder: AxesEncoder
+) -> Iterator[Library]:
+    """An empty library whose encoder is the axes encoder, and its own cache."""
+    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "cache"))
+    with Library.open(tmp_path / "library", create=True, encoder="axes") as library:
+        library.__dict__["encoder"] = axes_encoder
+        library.catalog.set_stamp(axes_encoder.stamp)
         yield library
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.feature_videos import put_video
 from search.rerank import score_clips
 from search.standing import check_question, check_rate, standing_matches
 from search.trust import false_alarm_rates
@@ -16,57 +15,17 @@ from vidsift.errors import QueryError, QuestionSyntaxError
 from vidsift.library import Library
 from vidsift.models.learned_attention import MultiHeadPool
 from vidsift.store.tags import change_tags
-from vidsift.types import (
-    Clip,
-    ClipVectors,
-    Cue,
-    EncoderStamp,
-    Fingerprint,
-    FrameFeatures,
-    IndexedVideo,
-    Shot,
-    Span,
-    Summary,
-    VideoProbe,
-)
+from vidsift.types import Cue, Span
 
 DIMENSION = 32
 
 
-class AxesEncoder:
-    """Texts lie at random on a sphere, each always in the same place; `axis 3` is a unit vector."""
-
-    stamp = EncoderStamp("axes", "0" * 64, DIMENSION, "none")
-    picture_size = 32
-
-    def encode_texts(self, texts: list[str] | tuple[str, ...]) -> np.ndarray:
-        vectors = np.empty((len(texts), DIMENSION), np.float32)
-        for vector, text in zip(vectors, texts, strict=True):
-            if text.startswith("axis "):
-                vector[:] = np.eye(DIMENSION)[int(text.removeprefix("axis "))]
-            else:
-                vector[:] = np.random.default_rng(list(text.encode())).standard_normal(DIMENSION)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def encode_frames(self, images: np.ndarray) -> np.ndarray:
-        raise AssertionError("no frame is encoded here")
-
-    encode_regions = heat_map = encode_frames
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+def library(axes_library: Library) -> Library:
     """30 videos of one clip each that show something at random, but axis 31 in all of them."""
-    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "cache"))
-    with Library.open(tmp_path / "library", create=True, encoder="axes") as library:
-        library.__dict__["encoder"] = AxesEncoder()
-        library.catalog.set_stamp(AxesEncoder.stamp)
-        for number in range(30):
-            put_video(library, f"old{number}", alike(number))
-        yield library
+    for number in range(30):
+        put_video(axes_library, f"old{number}", alike(number))
+    return axes_library
 
 
 def alike(seed: int, frames: int = 4) -> np.ndarray:
@@ -81,32 +40,6 @@ def axis(number: int, frames: int = 4, seed: int = 0) -> np.ndarray:
     return np.eye(DIMENSION)[number] * 5 + random.standard_normal((frames, DIMENSION)) * 0.3
 
 
-def put_video(library: Library, name: str, frames: np.ndarray, *cues: Cue) -> int:
-    """Commit a video of these frame features, cut into clips of four; returns its id."""
-    n = len(frames)
-    frames = (frames / np.linalg.norm(frames, axis=1, keepdims=True)).astype(np.float32)
-    clips = tuple(Clip(Span(float(i), i + 4.0), 0, i, 4) for i in range(0, n, 4))
-    encoder = AxesEncoder()
-    video = IndexedVideo(
-        probe=VideoProbe(
-            Path(f"/films/{name}.mp4"), "mp4", "h264", "yuv420p", 64, 64, 0, Fraction(25),
-            float(n), 0.0, False, False,
-        ),
-        fingerprint=Fingerprint(1, 1, name),
-        duration_seconds=float(n),
-        shots=(Shot(Span(0.0, float(n))),),
-        clips=clips,
-        features=FrameFeatures(frames, np.arange(n, dtype=np.float64)),
-        vectors=tuple(ClipVectors(frames[clip.frames][:1]) for clip in clips),
-        thumbnails=(b"",) * len(clips),
-        summary=Summary("", (), 1.0),
-        cues=cues,
-        cue_vectors=encoder.encode_texts([cue.text for cue in cues]) if cues else None,
-    )  # fmt: skip
-    sha256 = library.features.write(f"{name}.npy", frames)
-    return library.catalog.commit_video(video, f"{name}.npy", sha256)
-
-
 def found(library: Library, question: str, video: int, rate: float = 0.01) -> list[Span]:
     return [each.moment.span for each in standing_matches(library, question, rate, [video])]
 
@@ -116,7 +49,7 @@ def test_a_new_video_answers_what_it_shows_and_nothing_else(library: Library) ->
     new = put_video(library, "new", frames)
     [match] = standing_matches(library, "axis 3", 0.01, [new])
     assert match.moment.span.overlap(Span(16.0, 20.0)) > 2.0
-    assert (match.moment.video_id, match.video) == (new, Path("/films/new.mp4"))
+    assert (match.moment.video_id, match.video) == (new, Path("/videos/new.mp4"))
     assert match.false_alarm_rate == pytest.approx(0.0034, abs=1e-4)
     assert match.thumbnail.name == "00004.jpg"
     assert found(library, "axis 4", new) == []
@@ -152,13 +85,10 @@ def test_what_all_videos_show_raises_no_alert(library: Library) -> None:
     assert sum(rate <= 0.05 for rate in lowest) >= 5
 
 
-def test_the_first_video_of_a_library(tmp_path: Path, library: Library) -> None:
-    with Library.open(tmp_path / "empty", create=True, encoder="axes") as empty:
-        empty.__dict__["encoder"] = AxesEncoder()
-        empty.catalog.set_stamp(AxesEncoder.stamp)
-        new = put_video(empty, "new", axis(3, 8))
-        assert len(found(empty, "axis 3", new)) == 1
-        assert found(empty, "axis 4", new) == []
+def test_the_first_video_of_a_library(axes_library: Library) -> None:
+    new = put_video(axes_library, "new", axis(3, 8))
+    assert len(found(axes_library, "axis 3", new)) == 1
+    assert found(axes_library, "axis 4", new) == []
 
 
 def test_a_library_too_large_to_be_scored_exactly(library: Library) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import hypothesis.extra.numpy as hnp
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies
 
+from benchmarks.feature_videos import put_video
 from search.bank import bank_texts, bank_vectors
 from search.candidates import find_candidates, with_context
 from search.null import Null, best_places, hubness, peak, rivals, value
@@ -19,85 +18,14 @@ from search.rerank import score_clips
 from search.trust import false_alarm_rates, prepare
 from vidsift.library import Library
 from vidsift.models.learned_attention import MultiHeadPool
-from vidsift.types import (
-    Clip,
-    ClipVectors,
-    EncoderStamp,
-    Fingerprint,
-    FrameFeatures,
-    IndexedVideo,
-    Shot,
-    Span,
-    Summary,
-    VideoProbe,
-)
 
 DIMENSION = 32
 BANK = 200
 
 
-class AxesEncoder:
-    """Texts lie at random on a sphere, each always in the same place; `axis 3` is a unit vector."""
-
-    stamp = EncoderStamp("axes", "0" * 64, DIMENSION, "none")
-    picture_size = 32
-
-    def __init__(self) -> None:
-        self.texts_encoded = 0
-
-    def encode_texts(self, texts: list[str] | tuple[str, ...]) -> np.ndarray:
-        self.texts_encoded += len(texts)
-        vectors = np.empty((len(texts), DIMENSION), np.float32)
-        for vector, text in zip(vectors, texts, strict=True):
-            if text.startswith("axis "):
-                vector[:] = np.eye(DIMENSION)[int(text.removeprefix("axis "))]
-            else:
-                vector[:] = np.random.default_rng(list(text.encode())).standard_normal(DIMENSION)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def encode_frames(self, images: np.ndarray) -> np.ndarray:
-        raise AssertionError("no frame is encoded here")
-
-    encode_regions = heat_map = encode_frames
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
-def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
-    """An empty library whose encoder knows axes."""
-    monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path / "cache"))
-    with Library.open(tmp_path / "library", create=True, encoder="axes") as library:
-        library.__dict__["encoder"] = AxesEncoder()
-        library.catalog.set_stamp(AxesEncoder.stamp)
-        yield library
-
-
-def put_video(library: Library, name: str, frames: np.ndarray, clip_frames: int = 4) -> int:
-    """Commit a video of these frame features, cut into clips of four; returns its id."""
-    n = len(frames)
-    frames = (frames / np.linalg.norm(frames, axis=1, keepdims=True)).astype(np.float32)
-    clips = tuple(
-        Clip(Span(float(i), float(i + clip_frames)), 0, i, clip_frames)
-        for i in range(0, n, clip_frames)
-    )
-    path = Path(f"/films/{name}.mp4")
-    video = IndexedVideo(
-        probe=VideoProbe(
-            path, "mp4", "h264", "yuv420p", 64, 64, 0, Fraction(25), float(n), 0.0, False, False
-        ),
-        fingerprint=Fingerprint(1, 1, name),
-        duration_seconds=float(n),
-        shots=(Shot(Span(0.0, float(n))),),
-        clips=clips,
-        features=FrameFeatures(frames, np.arange(n, dtype=np.float64)),
-        vectors=tuple(ClipVectors(frames[clip.frames][:1]) for clip in clips),
-        thumbnails=(b"",) * len(clips),
-        summary=Summary("", (), 1.0),
-    )
-    sha256 = library.features.write(f"{name}.npy", frames)
-    return library.catalog.commit_video(video, f"{name}.npy", sha256)
+def library(axes_library: Library) -> Library:
+    return axes_library
 
 
 def noise(frames: int, seed: int = 0) -> np.ndarray:
@@ -372,7 +300,7 @@ def test_a_null_of_something_else_is_not_used(
         elif change == "bank":
             monkeypatch.setattr("search.trust._bank_sha256", lambda: "another")
         else:
-            another = dataclasses.replace(AxesEncoder.stamp, weights_sha256="1" * 64)
+            another = dataclasses.replace(library.encoder.stamp, weights_sha256="1" * 64)
             monkeypatch.setattr(type(other.catalog), "stamp", lambda _: another)
         prepare(other)
     assert file.read_bytes() != kept
@@ -414,10 +342,10 @@ def test_the_bank_holds_several_hundred_different_questions() -> None:
 
 
 def test_a_damaged_cache_of_the_bank_is_encoded_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, axes_encoder
 ) -> None:
     monkeypatch.setenv("VIDSIFT_CACHE", str(tmp_path))
-    encoder = AxesEncoder()
+    encoder = axes_encoder
     right = bank_vectors(encoder)
     (file,) = tmp_path.rglob("*.npy")
     file.write_bytes(file.read_bytes()[:100])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from benchmarks.feature_videos import put_video
 from benchmarks.saliency import write_planted
 from summarizer.annotated import read_annotated
 from summarizer.evaluate import evaluate_summaries
@@ -19,18 +19,6 @@ from vidsift.library import Library
 from vidsift.models.learned_saliency import open_saliency
 from vidsift.models.saliency_checkpoint import h5_stamp, read_saliency
 from vidsift.models.saliency_training import Recipe
-from vidsift.types import (
-    Clip,
-    ClipVectors,
-    Fingerprint,
-    FrameFeatures,
-    IndexedVideo,
-    Segment,
-    Shot,
-    Span,
-    Summary,
-    VideoProbe,
-)
 
 SMALL = Recipe(width=16, heads=2, window=8, epochs=3, batch_size=2, device="cpu")
 
@@ -150,25 +138,6 @@ def test_importance_from_1_to_5_is_brought_to_the_unit_range(file, tmp_path):
     assert scores.mean() < 0.6
 
 
-def film(name: str, number: int, frames: np.ndarray, seconds: float) -> IndexedVideo:
-    span = Span(0.0, seconds)
-    times = np.arange(len(frames)) * seconds / len(frames)
-    return IndexedVideo(
-        probe=VideoProbe(
-            Path(f"/videos/{name}.mp4"), "mp4", "h264", "yuv420p", 64, 64, 0, Fraction(25),
-            seconds, 0.0, False, False,
-        ),
-        fingerprint=Fingerprint(1, 1, f"{number:064x}"),
-        duration_seconds=seconds,
-        shots=(Shot(span),),
-        clips=(Clip(span, 0, 0, len(frames)),),
-        features=FrameFeatures(frames.astype(np.float16), times),
-        vectors=(ClipVectors(frames[:1].astype(np.float32)),),
-        thumbnails=(b"",),
-        summary=Summary("", (Segment(span, 1.0),), seconds),
-    )  # fmt: skip
-
-
 @pytest.fixture
 def library(colour_library, file) -> Library:
     """A library that has videos 1 to 5 by name, 5 in another length; frames are of 3 dimensions."""
@@ -181,10 +150,8 @@ def library(colour_library, file) -> Library:
             seconds = int(content[f"{key}/n_frames"][()]) / 25 + (30 if number == 5 else 0)
             rng = np.random.default_rng(number)
             frames = np.abs(rng.standard_normal((round(seconds), 3))) + 0.01
-            frames /= np.linalg.norm(frames, axis=1, keepdims=True)
-            video = film(f"film {number}", number, frames, seconds)
-            sha256 = colour_library.features.write(f"{number}.npy", video.features.features)
-            colour_library.catalog.commit_video(video, f"{number}.npy", sha256)
+            name = f"film {number}"
+            put_video(colour_library, name, frames, clip_frames=len(frames), seconds=seconds)
     return colour_library
 
 

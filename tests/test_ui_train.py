@@ -8,51 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.feature_videos import put_video
 from ui.cli import app
 from vidsift.errors import VidsiftError
 from vidsift.library import Library
 from vidsift.models.learned_attention import MultiHeadPool
 from vidsift.models.pooler_checkpoint import read_checkpoint
-from vidsift.types import (
-    Clip,
-    ClipVectors,
-    Fingerprint,
-    FrameFeatures,
-    IndexedVideo,
-    Segment,
-    Shot,
-    Span,
-    Summary,
-    VideoProbe,
-)
 
 SUBJECTS = ("a dog", "a red car", "the sea", "a cook", "a tall tree", "a piano", "snow", "a clock")
 FRAMES = 12
-
-
-def film(name: str, number: int, frames: np.ndarray) -> IndexedVideo:
-    span = Span(0.0, float(len(frames)))
-    return IndexedVideo(
-        probe=VideoProbe(
-            Path(f"/videos/{name}"), "mp4", "h264", "yuv420p", 64, 64, 0, Fraction(25),
-            span.end, 0.0, False, False,
-        ),
-        fingerprint=Fingerprint(1, 1, f"{number:064x}"),
-        duration_seconds=span.end,
-        shots=(Shot(span),),
-        clips=(Clip(span, 0, 0, len(frames)),),
-        features=FrameFeatures(frames.astype(np.float16), np.arange(len(frames), dtype=float)),
-        vectors=(ClipVectors(frames[:1]),),
-        thumbnails=(b"",),
-        summary=Summary("", (Segment(span, 1.0),), span.end),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +35,7 @@ def home(tmp_path_factory) -> Path:
         texts = library.encoder.encode_texts(SUBJECTS)
         for i, vector in enumerate(texts):
             frames = vector + 0.1 * rng.standard_normal((FRAMES, len(vector)))
-            unit = frames / np.linalg.norm(frames, axis=1, keepdims=True)
-            video = film(f"v{i}.mp4", i, unit.astype(np.float32))
-            sha256 = library.features.write(f"{i}.npy", video.features.features)
-            library.catalog.commit_video(video, f"{i}.npy", sha256)
+            put_video(library, f"v{i}", frames, clip_frames=FRAMES)
         library.index(write=True)
     lines = [json.dumps({"video": f"v{i}", "text": text}) for i, text in enumerate(SUBJECTS)]
     (root / "captions.jsonl").write_text("\n".join([*lines, '{"video": "elsewhere", "text": "x"}']))
