@@ -11,13 +11,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from indexer import IndexReport, alerts, index_videos
+from indexer import IndexReport, alerts, arrivals, index_videos
 from indexer import watch as watching
 from indexer.alerts import Delivery
 from indexer.arrivals import open_for_writing
@@ -64,11 +65,18 @@ class Heard:
         return any(part in line for line in self.said)
 
 
+@dataclass(frozen=True)
+class Told:
+    """In place of a deed: the next one waits until this holds of what was told."""
+
+    holds: Callable[[Heard], object]
+
+
 def watch_until(
     library: Library,
     folders: Sequence[Path],
     until: Callable[[Heard], object],
-    *deeds: Callable[[], object],
+    *deeds: Callable[[], object] | Told,
     poll: bool = False,
 ) -> Heard:
     """Watch while the deeds are done, each after a moment, until something has been told."""
@@ -76,8 +84,13 @@ def watch_until(
 
     def act() -> None:
         for deed in deeds:
-            time.sleep(2 * INTERVAL)
-            deed()
+            if isinstance(deed, Told):
+                patience = time.monotonic() + 60
+                while not deed.holds(heard) and time.monotonic() < patience:
+                    time.sleep(0.02)
+            else:
+                time.sleep(2 * INTERVAL)
+                deed()
 
     thread = threading.Thread(target=act)
     thread.start()
@@ -99,15 +112,25 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-@pytest.fixture
-def film(make_film: MakeFilm, tmp_path: Path) -> Path:
-    # Of a colour that the bank of unrelated questions does not name.
-    return make_film(tmp_path / "made" / "magenta.mp4", [("magenta", 2)])
+@pytest.fixture(scope="module")
+def films(make_film: MakeFilm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("films")
+    # Magenta is a colour that the bank of unrelated questions does not name.
+    for colour in ("magenta", "blue"):
+        make_film(folder / f"{colour}.mp4", [(colour, 2)])
+    return folder
 
 
 @pytest.fixture
-def blue(make_film: MakeFilm, tmp_path: Path) -> Path:
-    return make_film(tmp_path / "made" / "blue.mp4", [("blue", 2)])
+def film(films: Path, tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir(exist_ok=True)
+    return Path(shutil.copy(films / "magenta.mp4", tmp_path / "made"))
+
+
+@pytest.fixture
+def blue(films: Path, tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir(exist_ok=True)
+    return Path(shutil.copy(films / "blue.mp4", tmp_path / "made"))
 
 
 @pytest.fixture(autouse=True)
@@ -174,9 +197,9 @@ def test_a_file_that_comes_in_pieces_is_waited_for(
         [folder],
         lambda heard: heard.indexed,
         append(0, half),
-        lambda: time.sleep(2),
+        Told(lambda heard: len(heard.said) == 1),
         append(half, half + 9),
-        lambda: time.sleep(2),
+        Told(lambda heard: len(heard.said) == 2),
         append(half + 9, len(content)),
     )
     assert heard.has_said("not whole yet, waiting for it: is not a video, or an mp4 that was never")
@@ -186,8 +209,9 @@ def test_a_file_that_comes_in_pieces_is_waited_for(
 
 @pytest.mark.slow
 def test_a_file_that_never_becomes_whole_is_reported_and_left(
-    colour_library: Library, folder: Path, film: Path
+    colour_library: Library, folder: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(arrivals, "_PROBES", 3)  # 7 intervals; 5 would take 31
     (folder / "bad.mp4").write_bytes(film.read_bytes()[:400])
     well, heard = watch_once(colour_library, folder)
     assert not well
@@ -267,7 +291,7 @@ def test_renamed_and_deleted(
         colour_library,
         [folder],
         lambda heard: gone(heard) == 2 and renamed(heard),
-        lambda: time.sleep(1),
+        Told(lambda heard: heard.reports),
         lambda: (folder / "magenta.mp4").rename(folder / "crimson.mp4"),
         lambda: (folder / "blue.mp4").unlink(),
         poll=poll,
@@ -292,7 +316,7 @@ def test_a_folder_that_is_renamed_keeps_its_videos(
         colour_library,
         [folder],
         lambda heard: any(report.renamed for report in heard.reports),
-        lambda: time.sleep(1),
+        Told(lambda heard: heard.indexed),
         lambda: (folder / "a").rename(folder / "b"),
     )
     assert heard.indexed == ["magenta.mp4"]
@@ -320,11 +344,11 @@ def test_a_folder_that_vanishes_is_waited_for(
         colour_library,
         [folder],
         lambda heard: "new.mp4" in heard.indexed,
-        lambda: time.sleep(1),
+        Told(lambda heard: heard.indexed == ["magenta.mp4"]),
         unmount,
-        lambda: time.sleep(1),
+        Told(lambda heard: heard.has_said("has gone")),
         mount,
-        lambda: time.sleep(2),
+        Told(lambda heard: heard.has_said("is back") and "blue.mp4" in heard.indexed),
         lambda: shutil.copy(film, folder / "new.mp4"),
     )
     assert heard.said == [
@@ -538,7 +562,7 @@ def test_words_that_come_later_count(colour_library: Library, folder: Path, film
         colour_library,
         [folder],
         lambda heard: heard.alerts,
-        lambda: time.sleep(1),
+        Told(lambda heard: heard.reports),
         lambda: (folder / "old.en.srt").write_text(
             "1\n00:00:00,500 --> 00:00:01,500\nThe parrot!\n"
         ),
