@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -16,23 +17,47 @@ from summarizer.formats import Format, possible_formats
 from summarizer.skim import Skim, SkimPart
 from summarizer.write import skim_name
 from vidsift.errors import MediaError, StorageError, SummaryError
+from vidsift.library import Library
 from vidsift.types import Segment, Span
 
 QUICK = ("png", "html", "otio", "json")
 
 
-@pytest.fixture
-def indexed(colour_library, tmp_path, make_film):
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, make_film):
+    folder = tmp_path_factory.mktemp("formats")
     shots = [("red", 3), ("blue", 3), ("green", 3)]
-    make_film(tmp_path / "videos" / "flag.mp4", shots, sound=True, rate=25)
+    make_film(folder / "videos" / "flag.mp4", shots, sound=True, rate=25)
+    return folder
+
+
+@pytest.fixture
+def indexed(home, colour_encoder):
+    """A library of one film, both for tests that change neither."""
+    made = (home / "library").exists()
+    with Library.open(home / "library", create=True, encoder="colour") as library:
+        library.__dict__["encoder"] = colour_encoder
+        if not made:
+            assert not index_videos(library, [home / "videos"]).failed
+        yield library
+
+
+@pytest.fixture
+def own(home, colour_library, tmp_path):
+    """The same for tests that change them."""
+    shutil.copytree(home / "videos", tmp_path / "videos")
     index_videos(colour_library, [tmp_path / "videos"])
     return colour_library
 
 
+def skim_of(library):
+    video = library.video("flag.mp4")
+    return Skim.of(video, summarize(library, video))
+
+
 @pytest.fixture
 def skim(indexed):
-    video = indexed.video("flag.mp4")
-    return Skim.of(video, summarize(indexed, video))
+    return skim_of(indexed)
 
 
 def test_every_possible_format_is_written(indexed, skim, tmp_path):
@@ -177,40 +202,42 @@ def test_a_disk_that_is_full_leaves_nothing(indexed, skim, tiny_disk, formats):
     assert " space" in str(caught.value)
 
 
-def test_a_video_that_has_moved_costs_only_what_needs_it(indexed, skim, tmp_path):
+def test_a_video_that_has_moved_costs_only_what_needs_it(own, tmp_path):
+    skim = skim_of(own)
     path = skim.videos[0].path
     path.rename(path.with_name("elsewhere.mp4"))
     with pytest.raises(MediaError, match="is gone since it was indexed"):
-        write_skim(indexed, skim, tmp_path / "out")
+        write_skim(own, skim, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    files = write_skim(indexed, skim, tmp_path / "out", ["png", "html", "edl", "otio", "json"])
+    files = write_skim(own, skim, tmp_path / "out", ["png", "html", "edl", "otio", "json"])
     assert len(files) == 5
 
 
-def test_a_video_that_was_replaced_is_not_cut(indexed, skim, tmp_path, make_film):
+def test_a_video_that_was_replaced_is_not_cut(own, tmp_path, make_film):
+    skim = skim_of(own)
     path = skim.videos[0].path
     content = path.read_bytes()
     os.utime(path, (1, 1))  # only touched: the same content
-    assert write_skim(indexed, skim, tmp_path / "out", ["mp4"])
+    assert write_skim(own, skim, tmp_path / "out", ["mp4"])
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(MediaError, match="other content than when it was indexed"):
-        write_skim(indexed, skim, tmp_path / "out")
+        write_skim(own, skim, tmp_path / "out")
     make_film(path, [("yellow", 9)])
     with pytest.raises(MediaError, match="other content than when it was indexed"):
-        write_skim(indexed, skim, tmp_path / "out")
+        write_skim(own, skim, tmp_path / "out")
 
 
-def test_a_skim_of_several_videos_in_every_form(indexed, tmp_path, make_film):
+def test_a_skim_of_several_videos_in_every_form(own, tmp_path, make_film):
     make_film(tmp_path / "videos" / "wall.mp4", [("yellow", 4)], rate=25)
-    index_videos(indexed, [tmp_path / "videos"])
+    index_videos(own, [tmp_path / "videos"])
     parts = tuple(
-        SkimPart(indexed.video(name), Segment(Span(1.0, 2.0), 0.5))
+        SkimPart(own.video(name), Segment(Span(1.0, 2.0), 0.5))
         for name in ("flag.mp4", "wall.mp4", "flag.mp4")
     )
     several = Skim("the library", "walls & flags", parts, 3.0)
-    possible, _ = possible_formats(indexed, several)
+    possible, _ = possible_formats(own, several)
     assert {"mp4", "png", "html", "edl", "otio", "json"} <= set(possible)
-    files = write_skim(indexed, several, tmp_path / "out", possible)
+    files = write_skim(own, several, tmp_path / "out", possible)
     assert files["mp4"].name == "2-videos.walls-flags.mp4"
     page = files["html"].read_text()
     assert page.count("wall.mp4") == 2
