@@ -24,7 +24,25 @@ from vidsift.types import (
     VideoProbe,
 )
 
-__all__ = ["put_video"]
+__all__ = ["mute_probe", "put_video"]
+
+
+def mute_probe(path: Path, seconds: float) -> VideoProbe:
+    """What there is to know about a file that is not there."""
+    return VideoProbe(
+        path=path,
+        container="mp4",
+        codec="h264",
+        pixel_format="yuv420p",
+        width=640,
+        height=360,
+        rotation=0,
+        frame_rate=Fraction(25),
+        duration_seconds=seconds,
+        start_seconds=0.0,
+        has_audio=False,
+        is_hdr=False,
+    )
 
 
 def put_video(
@@ -46,20 +64,7 @@ def put_video(
     firsts = range(0, n, clip_frames)
     lengths = [min(clip_frames, n - first) for first in firsts]
     video = IndexedVideo(
-        probe=VideoProbe(
-            path=Path(f"/videos/{name}.mp4"),
-            container="mp4",
-            codec="h264",
-            pixel_format="yuv420p",
-            width=64,
-            height=64,
-            rotation=0,
-            frame_rate=Fraction(25),
-            duration_seconds=whole.end,
-            start_seconds=0.0,
-            has_audio=False,
-            is_hdr=False,
-        ),
+        probe=mute_probe(Path(f"/videos/{name}.mp4"), whole.end),
         fingerprint=Fingerprint(1, 1, hashlib.sha256(name.encode()).hexdigest()),
         duration_seconds=whole.end,
         shots=(Shot(whole),),

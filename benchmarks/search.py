@@ -21,12 +21,12 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.feature_videos import mute_probe
 from search import SearchEngine
 from search.bank import prototype_texts
 from search.exact import FrameMatrix, is_small
@@ -44,7 +44,6 @@ from vidsift.types import (
     Shot,
     Span,
     Summary,
-    VideoProbe,
 )
 
 WARM_UP = 200  # other questions, after which files are open and pages of the database at hand
@@ -150,20 +149,7 @@ def synthetic_video(
     spans = [Span(i * SECONDS_A_CLIP, (i + 1) * SECONDS_A_CLIP) for i in range(clips)]
     path = Path(f"/synthetic/{number:06d}.mp4")
     return IndexedVideo(
-        probe=VideoProbe(
-            path,
-            "mp4",
-            "h264",
-            "yuv420p",
-            640,
-            360,
-            0,
-            Fraction(25),
-            spans[-1].end,
-            0.0,
-            False,
-            False,
-        ),
+        probe=mute_probe(path, spans[-1].end),
         fingerprint=Fingerprint(1, 1, f"{number:064x}"),
         duration_seconds=spans[-1].end,
         shots=tuple(Shot(span) for span in spans),

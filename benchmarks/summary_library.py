@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.feature_videos import mute_probe
 from benchmarks.summary_films import Film, Part
 from indexer import index_videos
 from vidsift.library import Library
@@ -21,7 +21,6 @@ from vidsift.types import (
     Segment,
     Span,
     Summary,
-    VideoProbe,
     VideoRecord,
 )
 
@@ -82,20 +81,7 @@ def commit_film(
     frames = film.features.features
     means = [frames[clip.frames].mean(axis=0) for clip in film.clips]
     video = IndexedVideo(
-        probe=VideoProbe(
-            path=Path(f"/composed/{number}.mp4"),
-            container="mp4",
-            codec="h264",
-            pixel_format="yuv420p",
-            width=640,
-            height=360,
-            rotation=0,
-            frame_rate=Fraction(25),
-            duration_seconds=film.seconds,
-            start_seconds=0.0,
-            has_audio=False,
-            is_hdr=False,
-        ),
+        probe=mute_probe(Path(f"/composed/{number}.mp4"), film.seconds),
         fingerprint=Fingerprint(1, 1, f"{number:064x}"),
         duration_seconds=film.seconds,
         shots=film.shots,
