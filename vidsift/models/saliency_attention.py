@@ -106,14 +106,11 @@ class SaliencyModel:
         """Multi-head self-attention of the rows (Vaswani et al. 2017), by blocks of queries."""
         n, e = z.shape
         size = e // self.heads
-
-        def projected(name: str) -> Float32[np.ndarray, "h n k"]:
-            rows = z @ self.tensors[f"{level}.{name}.weight"].T
-            by_head = rows.reshape(n, self.heads, size).transpose(1, 0, 2)
-            return np.ascontiguousarray(by_head)
-
-        query = projected("query") * np.float32(1 / math.sqrt(size))
-        key, value = projected("key"), projected("value")
+        query, key, value = (
+            self._by_head(z @ self.tensors[f"{level}.{name}.weight"].T)
+            for name in ("query", "key", "value")
+        )
+        query = query * np.float32(1 / math.sqrt(size))
         attended = np.empty((n, self.heads, size), np.float32)
         block = max(1, _BLOCK_BYTES // (4 * max(n, 1)))
         for head in range(self.heads):
@@ -125,6 +122,11 @@ class SaliencyModel:
                 total = weights.sum(axis=1, keepdims=True)
                 attended[rows, head] = (weights @ value[head]) / total
         return np.asarray(attended.reshape(n, e) @ self.tensors[f"{level}.out.weight"].T)
+
+    def _by_head(self, rows: Rows) -> Float32[np.ndarray, "h n k"]:
+        n, e = rows.shape
+        by_head = rows.reshape(n, self.heads, e // self.heads).transpose(1, 0, 2)
+        return np.ascontiguousarray(by_head)
 
     def _linear(self, name: str, rows: Float32[np.ndarray, "n i"]) -> Float32[np.ndarray, "n o"]:
         return np.asarray(rows @ self.tensors[f"{name}.weight"].T + self.tensors[f"{name}.bias"])
