@@ -53,19 +53,21 @@ def find_moments(ranked: Sequence[RankedClip], background: float | None = None) 
     else:
         usual = background
 
-    def cut() -> Iterator[Moment]:
-        place: dict[tuple[int, int], RankedClip] = {}
-        for start in range(0, len(ranked), _TOGETHER):
-            block = ranked[start : start + _TOGETHER]
-            place |= {(clip.record.video_id, clip.record.ordinal): clip for clip in block}
-            curves: dict[int, _Curve] = {}  # by clip
-            for clip in block:
-                if clip.record.id not in curves:
-                    run = _run_of(clip, place)
-                    curves |= dict.fromkeys((other.record.id for other in run), _Curve(run))
-                yield curves[clip.record.id].moment(clip, usual)
+    yield from suppress(_cut(ranked, usual))
 
-    yield from suppress(cut())
+
+def _cut(ranked: Sequence[RankedClip], usual: float) -> Iterator[Moment]:
+    """The moment around each clip."""
+    place: dict[tuple[int, int], RankedClip] = {}
+    for start in range(0, len(ranked), _TOGETHER):
+        block = ranked[start : start + _TOGETHER]
+        place |= {(clip.record.video_id, clip.record.ordinal): clip for clip in block}
+        curves: dict[int, _Curve] = {}  # by clip
+        for clip in block:
+            if clip.record.id not in curves:
+                run = _run_of(clip, place)
+                curves |= dict.fromkeys((other.record.id for other in run), _Curve(run))
+            yield curves[clip.record.id].moment(clip, usual)
 
 
 def _run_of(clip: RankedClip, place: dict[tuple[int, int], RankedClip]) -> list[RankedClip]:
