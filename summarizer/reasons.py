@@ -60,7 +60,9 @@ def _sentence(term: SaliencyTerm, whole: str, matched: bool | None) -> str:
 def _said(segment: Segment, cues: Sequence[Cue]) -> str:
     inside = [cue for cue in cues if segment.span.start <= cue.span.start < segment.span.end]
     if not inside:
-        return "someone speaks"
+        # The edges of a piece are moved between lines, and it may hold none any more.
+        silent = cues and not any(cue.span.overlap(segment.span) > 0 for cue in cues)
+        return "" if silent else "someone speaks"
     text = " ".join(min(inside, key=lambda cue: cue.span).text.split())
     if len(text) > _MOST_CHARACTERS:
         text = text[: _MOST_CHARACTERS - 1].rstrip() + "…"

@@ -46,5 +46,8 @@ def test_speech_is_told_only_where_someone_speaks():
     assert reason(spoken).endswith("; someone speaks")
     assert reason(spoken, cues=cues).endswith("; someone speaks: “in it”")
     assert "speaks" not in reason(segment(representativeness=0.2, speech=0.0), cues=cues)
+    around = [Cue(Span(0.0, 2.0), "before"), Cue(Span(6.0, 7.0), "after")]
+    assert "speaks" not in reason(spoken, cues=around)
+    assert reason(spoken, cues=[Cue(Span(1.0, 3.0), "into")]).endswith("; someone speaks")
     long = [Cue(Span(3.0, 4.0), "word " * 50)]
     assert len(reason(spoken, cues=long)) < 130
