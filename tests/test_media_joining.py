@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 from vidsift.errors import MediaError, NotAVideoError
+from vidsift.media import cut
 from vidsift.media.cut import Cut, render_cuts
 from vidsift.media.frames import decode
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.process import compile_stream, ffmpeg_binary, run_ffmpeg
 from vidsift.types import Span
 
 Make = Callable[..., Path]
@@ -333,3 +334,22 @@ def test_a_killed_process_leaves_no_film(make: Make, tmp_path: Path) -> None:
             assert process.poll() is None, "it was over too soon"
         os.kill(process.pid, signal.SIGKILL)
     assert not (tmp_path / "skim.mp4").exists()
+
+
+def test_a_run_seeks_in_one_input_only(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where ffmpeg 9 seeks in several inputs of one graph it may wait for ever.
+    path = make("long.mp4", *["-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=120"])
+    runs: list[list[str]] = []
+
+    def run(stream: object, **options: object) -> str:
+        runs.append(compile_stream(stream))
+        return run_ffmpeg(stream, **options)
+
+    monkeypatch.setattr(cut, "run_ffmpeg", run)
+    film = [Cut(probe(path), Span(start, start + 1.0)) for start in (30.0, 60.0, 90.0)]
+    render_cuts(film, tmp_path / "out.mp4", crossfade_seconds=0.2)
+    assert sum("-ss" in command for command in runs) == 3
+    assert all(command.count("-ss") <= 1 for command in runs)
+    assert probe(tmp_path / "out.mp4").duration_seconds == pytest.approx(3.0, abs=0.02)
