@@ -29,7 +29,6 @@ __all__ = [
     "film_of",
     "saliency_curve",
     "summarize",
-    "with_segments",
 ]
 
 _SUMMARY_SETTINGS = ("summary_selection", "min_segment_seconds", "saliency")
@@ -120,25 +119,6 @@ def saliency_curve(
     budget = library.settings.summary_ratio * film.end
     pieces, owner, worth = _worth(film, budget, library.settings.min_segment_seconds, relevance)
     return film.features.pts_seconds, frame_saliency(film.features, owner, worth, pieces, relevance)
-
-
-def with_segments(summary: Summary, keep: Sequence[bool]) -> Summary:
-    """The summary without the segments that were switched off; its budget is what is left.
-
-    Raises:
-        SummaryError: all are off, or `keep` has not one entry a segment.
-    """
-    if len(keep) != len(summary.segments):
-        raise SummaryError(
-            f"the summary has {len(summary.segments)} segments, and {len(keep)} were switched"
-        )
-    kept = tuple(segment for segment, on in zip(summary.segments, keep, strict=True) if on)
-    if not kept:
-        raise SummaryError("every segment is switched off; leave at least one on")
-    if len(kept) == len(summary.segments):
-        return summary
-    left = sum(segment.span.duration for segment in kept)
-    return replace(summary, segments=kept, budget_seconds=left)
 
 
 def film_of(library: Library, record: VideoRecord) -> Film:

@@ -34,7 +34,7 @@ from vidsift.library import Library
 from vidsift.times import whole_clock
 from vidsift.types import Segment, Span, VideoRecord
 
-__all__ = ["WrittenLine", "WrittenSummary", "as_markdown", "as_text", "written_summary"]
+__all__ = ["WrittenLine", "WrittenSummary", "as_markdown", "written_summary"]
 
 _SECONDS_A_SENTENCE = 6.0  # of the skim; people speak about as fast
 _MOST_SENTENCES = 40
@@ -60,6 +60,12 @@ class WrittenLine:
     text: str
     source: Literal["speech", "picture"]
     confidence: float
+
+    @property
+    def words(self) -> str:
+        """The line as a person reads it: what is seen is only what it looks like."""
+        text = _one_line(self.text)
+        return text if self.source == "speech" else f"looks like {text} ({self.confidence:.0%})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,16 +177,6 @@ def _seen(
             yield WrittenLine(video, chapter.span, chapter.title, "picture", chapter.confidence)
 
 
-def as_text(written: WrittenSummary) -> str:
-    """Plain text: a line each, with its time in the video; not sure is what begins `looks like`."""
-    parts = [_one_line(written.title)]
-    parts += [_one_line(note) for note in _notes(written)]
-    for name, lines in _by_video(written):
-        parts += ["", *([f"{name}:"] if name else [])]
-        parts += [f"{_when(line)} {_words(line)}" for line in lines]
-    return "\n".join(parts) + "\n"
-
-
 def as_markdown(written: WrittenSummary) -> str:
     """Markdown, in which all that comes from a file or a person stands for itself."""
     parts = [f"# {_escaped(written.title)}"]
@@ -188,7 +184,7 @@ def as_markdown(written: WrittenSummary) -> str:
         parts += ["", _escaped(note)]
     for name, lines in _by_video(written):
         parts += ["", *([f"## {_escaped(name)}", ""] if name else [])]
-        parts += [f"- **{_when(line)}** {_escaped(_words(line))}" for line in lines]
+        parts += [f"- **{_when(line)}** {_escaped(line.words)}" for line in lines]
     return "\n".join(parts) + "\n"
 
 
@@ -212,11 +208,6 @@ def _by_video(written: WrittenSummary) -> Iterator[tuple[str, list[WrittenLine]]
 def _when(line: WrittenLine) -> str:
     start = whole_clock(line.span.start)
     return start if line.source == "speech" else f"{start}-{whole_clock(line.span.end)}"
-
-
-def _words(line: WrittenLine) -> str:
-    text = _one_line(line.text)
-    return text if line.source == "speech" else f"looks like {text} ({line.confidence:.0%})"
 
 
 def _one_line(text: str) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from indexer import index_videos
-from summarizer.summary import saliency_curve, summarize, with_segments
-from vidsift.errors import QuestionSyntaxError, SummaryError
+from summarizer.summary import saliency_curve, summarize
+from vidsift.errors import QuestionSyntaxError
 from vidsift.library import Library
 from vidsift.types import Span
 
@@ -148,19 +148,6 @@ def test_the_curve_has_a_value_for_every_frame_and_peaks_at_the_answer(library):
     generic = saliency_curve(library, "flag.mp4")[1]
     assert np.all(generic >= 0)
     assert generic.max() > 0
-
-
-def test_segments_are_switched_off(library):
-    summary = summarize(library, "flag.mp4", seconds=6.0)
-    keep = [i == 0 for i in range(len(summary.segments))]
-    one = with_segments(summary, keep)
-    assert one.segments == summary.segments[:1]
-    assert one.budget_seconds == pytest.approx(one.duration_seconds)
-    assert with_segments(summary, [True] * len(keep)) == summary
-    with pytest.raises(SummaryError, match="at least one"):
-        with_segments(summary, [False] * len(keep))
-    with pytest.raises(SummaryError, match="switched"):
-        with_segments(summary, [True] * (len(keep) + 1))
 
 
 def test_a_film_of_one_picture_has_a_summary(tmp_path, colour_library, make_film):

@@ -14,7 +14,7 @@ from search.bank import prototype_texts
 from summarizer import summarize
 from summarizer.sentences import SpokenLines, sentences_of
 from summarizer.skim import Skim, SkimPart
-from summarizer.text import WrittenLine, WrittenSummary, as_markdown, as_text, written_summary
+from summarizer.text import WrittenLine, WrittenSummary, as_markdown, written_summary
 from vidsift.types import Cue, Segment, Span
 
 # (start, end, text): two sentences of which each runs over lines, and lines of several sentences.
@@ -135,16 +135,16 @@ def test_every_line_is_said_or_a_prototype(library):
     for line in written.lines:
         assert line.text in (cues if line.source == "speech" else prototype_texts())
     assert {line.video.path.name for line in written.lines} == {"silent.mp4", "talk.mp4"}
-    text = as_text(written)
-    assert text.index("silent.mp4:") < text.index("talk.mp4:")
-    assert "0:01 Red is the colour of the first picture.\n" in text
-    assert re.search(r"^0:00-0:30 looks like .*red.* \(\d+%\)$", text, re.MULTILINE)
+    text = as_markdown(written)
+    assert text.index("## silent.mp4") < text.index("## talk.mp4")
+    assert "- **0:01** Red is the colour of the first picture.\n" in text
+    assert re.search(r"^- \*\*0:00-0:30\*\* looks like .*red.* \(\d+%\)$", text, re.MULTILINE)
 
 
 def test_nothing_sure_is_said_to_be_so(library):
     written = WrittenSummary("a.mp4", "a dog", False, ())
-    text = as_text(written)
-    assert text.startswith("a.mp4\nQuestion: a dog\nNothing matches the question for sure")
+    text = as_markdown(written)
+    assert text.startswith("# a.mp4\n\nQuestion: a dog\n\nNothing matches the question for sure")
     assert "Nothing is said in it" in text
 
 

@@ -33,16 +33,7 @@ def chapter_list(library: Library, video: VideoRecord, go: Go) -> None:
     with st.spinner("Dividing the video ..."):
         found = computed.chapters(library, video)
     for number, chapter in enumerate(found):
-        row, title = st.columns([1, 5], vertical_alignment="center")
-        row.button(
-            whole_clock(chapter.span.start),
-            key=f"chapter-{video.id}-{number}",
-            icon=":material/play_arrow:",
-            width="stretch",
-            on_click=go,
-            args=(chapter.span.start,),
-        )
-        with title:
+        with _place(chapter.span.start, f"chapter-{video.id}-{number}", go):
             elements.line(chapter.title, "name", tooltip=chapter.title)
             length = elements.time_words(chapter.span.duration)
             how = {
@@ -72,20 +63,22 @@ def in_words(library: Library, video: VideoRecord, summary: Summary | None, go: 
             "Nothing is said in it, and what is seen is not sure enough to be named.", "text"
         )
     for number, line in enumerate(written.lines):
-        place, text = st.columns([1, 5], vertical_alignment="center")
-        place.button(
-            whole_clock(line.span.start),
-            key=f"written-{video.id}-{number}",
-            icon=":material/play_arrow:",
-            width="stretch",
-            on_click=go,
-            args=(line.span.start,),
-        )
-        with text:
-            if line.source == "speech":
-                elements.line(line.text, "said")
-            else:
-                elements.line(f"probably: {line.text} ({line.confidence:.0%})", "said")
+        with _place(line.span.start, f"written-{video.id}-{number}", go):
+            elements.line(line.words, "said")
+
+
+def _place(seconds: float, key: str, go: Go) -> st.delta_generator.DeltaGenerator:
+    """A row that begins with a button which plays from there; the rest of it is to be filled."""
+    button, rest = st.columns([1, 5], vertical_alignment="center")
+    button.button(
+        whole_clock(seconds),
+        key=key,
+        icon=":material/play_arrow:",
+        width="stretch",
+        on_click=go,
+        args=(seconds,),
+    )
+    return rest
 
 
 def unusual(library: Library, video: VideoRecord, go: Go) -> None:

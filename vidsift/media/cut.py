@@ -8,7 +8,7 @@ import math
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ _MAX_PIXELS_IN_FLIGHT = 16_700_000
 # Of the time that a run takes, what the pieces take before they are joined.
 _SHARE_OF_PIECES = 0.6
 _TOLERANCE_SECONDS = 0.2
+
+_Tell = Callable[[float], None]
 
 
 def cut_clip(
@@ -115,66 +117,98 @@ def render_cuts(
         _appearing(out) as part,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".vidsift-") as folder,
     ):
-        render = partial(
-            _render_run, canvas=canvas, folder=Path(folder), out=out, limit=limit, tell=tell
-        )
+        renderer = _Renderer(canvas, Path(folder), out, limit)
         if len(runs) == 1:
-            render(runs[0], part, encoding)
+            renderer.render(runs[0], part, encoding, tell)
         else:
             # Sound stays PCM until the end: each AAC file has its own silent lead-in.
             pcm = {"format": "mov", "acodec": "pcm_s16le"} if canvas.has_audio else {}
             files = []
             for number, run in enumerate(runs):
                 files.append(Path(folder) / f"{number}.mov")
-                render(run, files[-1], encoding | pcm)
+                renderer.render(run, files[-1], encoding | pcm, tell)
                 done += _seconds_of(run, canvas)
             _concatenate(files, part, encoding, out=out, limit=limit)
     if progress is not None:
         progress(1.0)
 
 
-def _render_run(
-    pieces: Sequence[Piece],
-    part: Path,
-    encoding: dict[str, Any],
-    *,
-    canvas: Canvas,
-    folder: Path,
-    out: Path,
-    limit: float,
-    tell: Callable[[float], None],
-) -> None:
-    """Render pieces, each from its own file first and then together.
+@dataclass(frozen=True)
+class _Renderer:
+    """Renders runs of pieces of the film `out` in a `folder` of its own.
 
     ffmpeg 9 may wait for ever where several inputs are sought in and joined in one graph: a film of
-    28 cuts hung nearly every time. So a run seeks in one input only, and what is joined
-    are whole files that begin where they are needed.
+    28 cuts hung nearly every time. So each piece is rendered from its own file first, and what is
+    joined are whole files that begin where they are needed.
     """
-    if len(pieces) == 1:
-        _render_joined(pieces, part, encoding, canvas, folder, out, limit, tell)
-        return
-    seconds = _seconds_of(pieces, canvas)
-    whole: list[Piece] = []
-    done = 0.0
-    for number, piece in enumerate(pieces):
-        alone = dataclasses.replace(piece, fade=0, fade_samples=0)
-        file = folder / f"piece-{number}.mov"
 
-        def told(written: float, before: float = done) -> None:
-            tell(min(seconds, before + written) * _SHARE_OF_PIECES)
+    canvas: Canvas
+    folder: Path
+    out: Path
+    limit: float
 
-        _render_joined([alone], file, _between(encoding), canvas, folder, out, limit, told)
-        length = _seconds_of([alone], canvas)
-        done += length
-        cut = Cut(probe_file(file), Span(0.0, length))
-        whole.append(Piece(cut, 0, piece.frames, 0, piece.samples, piece.fade, piece.fade_samples))
+    def render(
+        self, pieces: Sequence[Piece], part: Path, encoding: dict[str, Any], tell: _Tell
+    ) -> None:
+        """Write pieces that follow each other to `part`; a single one needs no joining."""
+        if len(pieces) == 1:
+            self._render_alone(pieces[0], part, encoding, tell)
+            return
+        seconds = _seconds_of(pieces, self.canvas)
+        whole: list[Piece] = []
+        done = 0.0
+        for number, piece in enumerate(pieces):
+            alone = dataclasses.replace(piece, fade=0, fade_samples=0)
+            file = self.folder / f"piece-{number}.mov"
 
-    def tell_joined(written: float) -> None:
-        tell(seconds * _SHARE_OF_PIECES + written * (1 - _SHARE_OF_PIECES))
+            def told(written: float, before: float = done) -> None:
+                tell(min(seconds, before + written) * _SHARE_OF_PIECES)
 
-    _render_joined(whole, part, encoding, canvas, folder, out, limit, tell_joined)
-    for piece in whole:
-        piece.cut.probe.path.unlink()
+            self._render_alone(alone, file, _between(encoding), told)
+            length = _seconds_of([alone], self.canvas)
+            done += length
+            cut = Cut(probe_file(file), Span(0.0, length))
+            whole.append(
+                Piece(cut, 0, piece.frames, 0, piece.samples, piece.fade, piece.fade_samples)
+            )
+        streams = joined(whole, self.canvas, [None] * len(whole), seeking=False)
+
+        def tell_joined(written: float) -> None:
+            tell(seconds * _SHARE_OF_PIECES + written * (1 - _SHARE_OF_PIECES))
+
+        written = self._write(streams, part, encoding, self.out, tell_joined)
+        if not _is_as_long(written, seconds):
+            raise MediaError(self.out, f"only {written:.1f} s of {seconds:.1f} s could be joined")
+        for piece in whole:
+            piece.cut.probe.path.unlink()
+
+    def _render_alone(
+        self, piece: Piece, part: Path, encoding: dict[str, Any], tell: _Tell
+    ) -> None:
+        label = self.folder / "label.png" if piece.cut.label else None
+        if label and piece.cut.label:
+            label.write_bytes(piece.cut.label)
+        promised = _seconds_of([piece], self.canvas)
+        written = 0.0
+        # A container's seek can miss; then the file is read from its beginning.
+        for seeking in (True, False):
+            streams = joined([piece], self.canvas, [label], seeking=seeking)
+            written = self._write(streams, part, encoding, piece.cut.probe.path, tell)
+            if _is_as_long(written, promised):
+                return
+        raise MediaError(
+            piece.cut.probe.path,
+            f"only {written:.1f} s of {promised:.1f} s could be cut out of it"
+            f" between {piece.cut.span.start:.1f} s and {piece.cut.span.end:.1f} s",
+        )
+
+    def _write(
+        self, streams: list[Any], part: Path, encoding: dict[str, Any], subject: Path, tell: _Tell
+    ) -> float:
+        """Run ffmpeg; returns how many seconds it wrote."""
+        film = ffmpeg.output(*streams, file_url(part), **encoding, r=str(self.canvas.rate))
+        run_ffmpeg(film, subject=subject, output=self.out, time_limit=self.limit, progress=tell)
+        return _written_seconds(part)
 
 
 def _between(encoding: dict[str, Any]) -> dict[str, Any]:
@@ -188,49 +222,8 @@ def _between(encoding: dict[str, Any]) -> dict[str, Any]:
     return options | {"format": "mov"} | sound
 
 
-def _render_joined(
-    pieces: Sequence[Piece],
-    part: Path,
-    encoding: dict[str, Any],
-    canvas: Canvas,
-    folder: Path,
-    out: Path,
-    limit: float,
-    tell: Callable[[float], None],
-) -> None:
-    first, *others = dict.fromkeys(piece.cut.probe.path for piece in pieces)
-    labels = _write_labels(pieces, folder)
-    promised = _seconds_of(pieces, canvas)
-    written = 0.0
-    # A container's seek can miss; then the files are read from their beginning.
-    for seeking in (True, False):
-        film = ffmpeg.output(
-            *joined(pieces, canvas, labels, seeking=seeking),
-            file_url(part),
-            **encoding,
-            r=str(canvas.rate),
-        )
-        try:
-            run_ffmpeg(
-                film,
-                subject=out if others else first,
-                output=out,
-                time_limit=limit,
-                progress=tell,
-            )
-        except MediaError:
-            for other in others and (first, *others):
-                probe_file(other)  # names the one that cannot be read
-            raise
-        written = _written_seconds(part)
-        if abs(written - promised) < _TOLERANCE_SECONDS / 2:
-            return
-    raise MediaError(
-        first,
-        f"only {written:.1f} s of {promised:.1f} s could be cut out of it"
-        + "".join(f", {other.name}" for other in others)
-        + f" between {pieces[0].cut.span.start:.1f} s and {pieces[-1].cut.span.end:.1f} s",
-    )
+def _is_as_long(written: float, promised: float) -> bool:
+    return abs(written - promised) < _TOLERANCE_SECONDS / 2
 
 
 def _seconds_of(pieces: Sequence[Piece], canvas: Canvas) -> float:
@@ -240,15 +233,6 @@ def _seconds_of(pieces: Sequence[Piece], canvas: Canvas) -> float:
 def _inputs(cuts: Sequence[Cut]) -> int:
     pixels = max(cut.probe.width * cut.probe.height for cut in cuts)
     return max(2, min(_MAX_INPUTS, _MAX_PIXELS_IN_FLIGHT // pixels))
-
-
-def _write_labels(pieces: Sequence[Piece], folder: Path) -> list[Path | None]:
-    files: list[Path | None] = []
-    for number, piece in enumerate(pieces):
-        files.append(folder / f"{number}.png" if piece.cut.label else None)
-        if piece.cut.label:
-            (folder / f"{number}.png").write_bytes(piece.cut.label)
-    return files
 
 
 def _concatenate(
