@@ -93,6 +93,31 @@ class Settings(BaseSettings):
     media_time_limit: float = Field(
         0.0, ge=0, description="seconds an ffmpeg run may take; 0: 60 plus 4 for a second of video"
     )
+    media_stall_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="seconds an ffmpeg run may go on without reading or writing anything",
+    )
+    media_memory_mb: int = Field(
+        4096, ge=256, description="address space an ffmpeg run may take, where the system limits it"
+    )
+    media_output_mb: int = Field(
+        65536, ge=1, description="size of the largest file that an ffmpeg run may write"
+    )
+    media_max_pixels: int = Field(
+        67_108_864, ge=16, description="pixels of a frame; a video of larger frames is skipped"
+    )
+    media_max_hours: float = Field(24.0, gt=0, description="length of a video; longer are skipped")
+
+    question_history: bool = Field(
+        True, description="keep the questions that were asked, for the comparison of encoders"
+    )
+    gpu_memory_mb: int = Field(
+        0, ge=0, description="memory of the GPU that this program may take; 0: no limit"
+    )
+    idle_minutes: float = Field(
+        10.0, gt=0, description="after so long without a question the page lets go of the encoder"
+    )
 
     @model_validator(mode="after")
     def _clip_bounds(self) -> Settings:

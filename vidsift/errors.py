@@ -9,10 +9,12 @@
     |   +-- EncoderMismatchError      the library was built with another encoder
     |   +-- DamagedLibraryError       a file of the library is absent or not what SQL says it is
     |   +-- StorageError              the disk is full or may not be written
+    |   +-- SpaceError                  a second space of vectors is not there or not complete
     +-- EncoderError                  an encoder is unknown, or cannot run here (and why)
     +-- MediaError                    one media file cannot be used; indexing goes on without it
     |   +-- NotAVideoError            the file is no media, or has no video stream
     |   +-- MediaTimeoutError         ffmpeg exceeded its time limit
+    |   +-- MediaLimitError           it asks for more memory, pixels, time or room than it may
     |   +-- MediaToolError            ffmpeg itself is absent or too old
     +-- PoolerError                   a pooler is unknown, unreadable or made for another encoder
     +-- QueryError                    the question cannot be asked as it stands
@@ -41,6 +43,7 @@ __all__ = [
     "LibraryError",
     "LibraryNotFoundError",
     "MediaError",
+    "MediaLimitError",
     "MediaTimeoutError",
     "MediaToolError",
     "NotAVideoError",
@@ -49,6 +52,7 @@ __all__ = [
     "QuestionSyntaxError",
     "SaliencyModelError",
     "SchemaError",
+    "SpaceError",
     "SpeechError",
     "StorageError",
     "SummaryError",
@@ -93,6 +97,10 @@ class StorageError(LibraryError):
     """The disk is full, or the library's folder may not be written."""
 
 
+class SpaceError(LibraryError):
+    """A space of another encoder's vectors is not there, or lacks videos that are searched."""
+
+
 class EncoderError(VidsiftError):
     """An encoder is unknown, or its weights or packages are not here."""
 
@@ -112,6 +120,10 @@ class NotAVideoError(MediaError):
 
 class MediaTimeoutError(MediaError):
     """ffmpeg took longer on this file than its time limit."""
+
+
+class MediaLimitError(MediaError):
+    """The file asks for more memory, pixels, seconds or output than the settings allow."""
 
 
 class MediaToolError(MediaError):

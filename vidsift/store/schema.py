@@ -15,6 +15,7 @@ __all__ = [
     "HEAD",
     "EscapedText",
     "alerts",
+    "asked_questions",
     "clip_vectors",
     "clips",
     "cues",
@@ -22,6 +23,10 @@ __all__ = [
     "metadata",
     "runs",
     "shots",
+    "space_clip_vectors",
+    "space_cue_vectors",
+    "space_videos",
+    "spaces",
     "standing_asked",
     "standing_questions",
     "summaries",
@@ -30,7 +35,7 @@ __all__ = [
 ]
 
 # The newest migration, repeated here so that opening a library need not import alembic.
-HEAD = "0003"
+HEAD = "0004"
 
 metadata = sa.MetaData(
     naming_convention={
@@ -117,6 +122,13 @@ videos = sa.Table(
     sa.Column("subtitles_note", EscapedText, nullable=False, server_default=""),
     # The speech model that transcribed it; empty where none has.
     sa.Column("speech", sa.Text, nullable=False, server_default=""),
+    # Checksums that `vidsift verify` holds against what is there; empty where none was taken yet.
+    # Of its thumbnails and storyboard:
+    sa.Column("pictures_sha256", sa.String(64), nullable=False, server_default=""),
+    # of its shots, clips and vectors, which stay as they are until it is indexed anew:
+    sa.Column("parts_sha256", sa.String(64), nullable=False, server_default=""),
+    # and of this row, its cues, summaries and tags.
+    sa.Column("seal", sa.String(64), nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('searchable', 'failed', 'missing')", name="status"),
     sqlite_autoincrement=True,
 )
@@ -266,4 +278,77 @@ runs = sa.Table(
     sa.Column("finished_at", sa.Double),
     sa.Column("report", sa.JSON, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# What people asked, for the comparison of two encoders; one row a question, however often.
+asked_questions = sa.Table(
+    "asked_questions",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("question", EscapedText, nullable=False),
+    sa.Column("question_sha256", sa.String(64), nullable=False, unique=True),
+    sa.Column("times", sa.Integer, nullable=False),
+    sa.Column("last_asked_at", sa.Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Other spaces of features and vectors beside the one that is searched: one that is being built for
+# another encoder, and the one that was searched before the last switch. Their clips are the same.
+spaces = sa.Table(
+    "spaces",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("encoder_name", sa.Text, nullable=False, unique=True),
+    sa.Column("encoder_weights_sha256", sa.Text, nullable=False),
+    sa.Column("encoder_dimension", sa.Integer, nullable=False),
+    sa.Column("encoder_preprocessing", sa.Text, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    # When it was taken out of the search by a switch; None where it never was searched.
+    sa.Column("left_at", sa.Double),
+    sqlite_autoincrement=True,
+)
+
+
+def _of_space() -> sa.ForeignKey:
+    return sa.ForeignKey("spaces.id", ondelete="CASCADE")
+
+
+space_videos = sa.Table(
+    "space_videos",
+    metadata,
+    sa.Column("space_id", _Id, _of_space(), primary_key=True, autoincrement=False),
+    sa.Column("video_id", _Id, _of_video(), primary_key=True, autoincrement=False, index=True),
+    # The checksum of the clips that its features are of: other clips, other features.
+    sa.Column("clips_sha256", sa.String(64), nullable=False),
+    sa.Column("feature_file", sa.Text, nullable=False),
+    sa.Column("feature_sha256", sa.String(64), nullable=False),
+    sa.Column("pictures_sha256", sa.String(64), nullable=False),
+    sa.Column("segments", sa.JSON, nullable=False, comment="of its generic summary"),
+)
+
+space_clip_vectors = sa.Table(
+    "space_clip_vectors",
+    metadata,
+    sa.Column("id", _Id, primary_key=True),
+    sa.Column("space_id", _Id, _of_space(), nullable=False, index=True),
+    sa.Column(
+        "clip_id", _Id, sa.ForeignKey("clips.id", ondelete="CASCADE"), nullable=False, index=True
+    ),
+    sa.Column("vector", sa.LargeBinary, nullable=False, comment="float16, little endian"),
+    sqlite_autoincrement=True,
+)
+
+space_cue_vectors = sa.Table(
+    "space_cue_vectors",
+    metadata,
+    sa.Column("space_id", _Id, _of_space(), primary_key=True, autoincrement=False),
+    sa.Column(
+        "cue_id",
+        _Id,
+        sa.ForeignKey("cues.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+    sa.Column("vector", sa.LargeBinary, nullable=False, comment="float16, little endian"),
 )
