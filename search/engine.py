@@ -55,6 +55,9 @@ class SearchEngine:
     ) -> Answer:
         """The answer to a question: its `k` best moments after the first `offset`.
 
+        It is of one state of the library: while a video is indexed anew it shows the old one whole,
+        or the new one.
+
         Args:
             text: the question, in the grammar of docs/questions.md; may be empty beside a picture.
             k: moments wanted.
@@ -76,14 +79,19 @@ class SearchEngine:
             raise QueryError(f"-k {k}: ask for at least one result")
         if offset < 0:
             raise QueryError(f"--offset {offset}: must not be negative")
-        asked = understand(self.library, text, image=image, like=like, yes=yes, no=no)
-        if among is not None:
-            asked = replace(asked, scope=among if asked.scope is None else asked.scope & among)
-        return self._answer(asked, k, offset, flat)
+
+        def read() -> Answer:
+            asked = understand(self.library, text, image=image, like=like, yes=yes, no=no)
+            if among is not None:
+                asked = replace(asked, scope=among if asked.scope is None else asked.scope & among)
+            return self._answer(asked, k, offset, flat)
+
+        return self.library.in_one_state(read)
 
     def answer(self, query: TextQuery, k: int = 10) -> Answer:
         """The `k` best moments for a question whose vector is known; whether they match is not."""
-        return self._answer(asked_for(query), k, 0, flat=False)
+        asked = asked_for(query)
+        return self.library.in_one_state(lambda: self._answer(asked, k, 0, flat=False))
 
     def _answer(self, asked: Asked, k: int, offset: int, flat: bool) -> Answer:
         most = None if flat else self.library.settings.moments_per_video
@@ -112,6 +120,9 @@ class SearchEngine:
         """
         if k < 1:
             raise QueryError(f"-k {k}: ask for at least one result")
+        return self.library.in_one_state(lambda: self._rank_videos(text, k))
+
+    def _rank_videos(self, text: str, k: int) -> list[RankedVideo]:
         library = self.library
         asked = understand(library, text)
         if len(asked.steps) != 1 or asked.spoken:

@@ -30,7 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from search.context import in_context, surroundings
-from vidsift.errors import DamagedLibraryError
+from vidsift.errors import DamagedLibraryError, LibraryChangedError
 from vidsift.library import Library
 from vidsift.models.attention import MaxPool, MeanPool, Pooler, SoftmaxPool
 from vidsift.store.records import Generation
@@ -278,6 +278,10 @@ class _KeptFrames:
             before = self._state
             if now == before:
                 return self._matrix
+            is_older = before is not None and now.generation < before.generation
+            if is_older and library.catalog.has_changed():
+                # Another thread has read a later state than this one does.
+                raise LibraryChangedError(f"{library.root}: it has changed; ask again")
             grown = before is not None and (before.library_id, before.deletions) == (
                 now.library_id,
                 now.deletions,

@@ -122,7 +122,7 @@ def prepare(library: Library) -> None:
     Raises:
         LibraryError, EncoderError: as false_alarm_rates.
     """
-    _nulls_of(library).null(library, None)
+    library.in_one_state(lambda: _nulls_of(library).null(library, None))
 
 
 class _Nulls:

@@ -8,6 +8,7 @@
     |   +-- SchemaError               the catalog's schema is older or newer than this program
     |   +-- EncoderMismatchError      the library was built with another encoder
     |   +-- DamagedLibraryError       a file of the library is absent or not what SQL says it is
+    |   +-- LibraryChangedError       the state of it that was being read is gone; read again
     |   +-- StorageError              the disk is full or may not be written
     |   +-- SpaceError                  a second space of vectors is not there or not complete
     +-- EncoderError                  an encoder is unknown, or cannot run here (and why)
@@ -40,6 +41,7 @@ __all__ = [
     "EncoderError",
     "EncoderMismatchError",
     "LibraryBusyError",
+    "LibraryChangedError",
     "LibraryError",
     "LibraryNotFoundError",
     "MediaError",
@@ -83,6 +85,10 @@ class LibraryBusyError(LibraryError):
 
 class SchemaError(LibraryError):
     """The catalog's schema is not the one that this program reads."""
+
+
+class LibraryChangedError(LibraryError):
+    """The state of the library that was being read is gone; `Library.in_one_state` reads again."""
 
 
 class EncoderMismatchError(LibraryError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import filelock
 
@@ -17,6 +17,7 @@ from vidsift.errors import (
     DamagedLibraryError,
     EncoderMismatchError,
     LibraryBusyError,
+    LibraryChangedError,
     LibraryNotFoundError,
     StorageError,
     VideoNotFoundError,
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from vidsift.store.vectors import FaissIndex
 
 __all__ = ["Library"]
+
+# A file that is gone while it is read makes a search begin again: more often than this in a row it
+# is not the library's growth.
+_READINGS = 5
+_Read = TypeVar("_Read")
 
 
 class Library:
@@ -55,7 +61,8 @@ class Library:
         self.root = root
         self.settings = settings
         self.catalog = catalog
-        self.features = FeatureStore(root / "features")
+        self.features = FeatureStore(root / "features", catalog.has_changed)
+        self._deletions: int | None = None  # of the catalog, when features were last let go
         self._index: FaissIndex | None = None
 
     @classmethod
@@ -209,6 +216,24 @@ class Library:
             yield
         finally:
             lock.release()
+
+    def in_one_state(self, read: Callable[[], _Read]) -> _Read:
+        """`read()`, all of which sees one state of the library, whatever is written meanwhile.
+
+        It is called again, a few times at most, where a file of that state is gone by then.
+        """
+        for _ in range(_READINGS):
+            with suppress(LibraryChangedError), self.catalog.snapshot():
+                self._let_go_of_features()
+                return read()
+        return read()
+
+    def _let_go_of_features(self) -> None:
+        """Close the feature files that the catalog names no more: open, they take their room."""
+        deletions = self.catalog.generation().deletions
+        if deletions != self._deletions:
+            self.features.close_others(self.catalog.feature_files())
+            self._deletions = deletions
 
     def video(self, name: str | Path | int) -> VideoRecord:
         """The video with this id, path, file name or stem.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,27 @@ from vidsift.errors import (
     StorageError,
 )
 
-__all__ = ["is_writable", "make_engine", "parse_url", "reading", "sqlite_file", "writing"]
+__all__ = [
+    "is_writable",
+    "make_engine",
+    "parse_url",
+    "reading",
+    "snapshot",
+    "sqlite_file",
+    "writing",
+]
 
 _BUSY_SECONDS = 10.0
+
+
+class _Held(threading.local):
+    """The connections of the snapshots that this thread is in."""
+
+    def __init__(self) -> None:
+        self.connections: dict[Engine, Connection] = {}
+
+
+_held = _Held()
 
 
 def parse_url(url: str) -> URL:
@@ -95,6 +114,9 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
             check_same_thread=False,
             isolation_level=None,  # transactions are begun below, so that DDL is inside them too
         )
+        # Text that a flipped bit made no UTF-8 comes back changed, as its checksum tells, and does
+        # not take the rows beside it with it.
+        connection.text_factory = _text
         try:
             if read_only:
                 connection.execute("PRAGMA query_only = ON")
@@ -124,6 +146,10 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
     return engine
 
 
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
 def _postgres_engine(url: URL, read_only: bool) -> Engine:
     try:
         engine = sa.create_engine(url, connect_args={"connect_timeout": int(_BUSY_SECONDS)})
@@ -143,10 +169,36 @@ def _postgres_engine(url: URL, read_only: bool) -> Engine:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection whose statements all see one state of the catalog."""
+def reading(engine: Engine, *, live: bool = False) -> Iterator[Connection]:
+    """A connection whose statements all see one state of the catalog.
+
+    Inside a `snapshot` of this thread that of the snapshot, unless `live`.
+    """
+    held = None if live else _held.connections.get(engine)
+    if held is not None:
+        with _translated(engine.url):
+            yield held
+        return
     with _translated(engine.url), engine.connect() as connection:
         yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """All that this thread reads inside sees the state of the catalog at the first statement.
+
+    What it writes meanwhile goes its own way and is not seen.
+    """
+    if engine in _held.connections:
+        raise RuntimeError("a snapshot of this catalog is held already")
+    with _translated(engine.url), engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        _held.connections[engine] = connection
+        try:
+            yield connection
+        finally:
+            del _held.connections[engine]
 
 
 @contextmanager

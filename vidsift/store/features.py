@@ -9,13 +9,19 @@ import re
 import resource
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Int16
 
-from vidsift.errors import DamagedLibraryError, StorageError
+from vidsift.errors import (
+    DamagedLibraryError,
+    LibraryChangedError,
+    LibraryError,
+    StorageError,
+)
 from vidsift.store.files import write_atomically
 
 __all__ = ["FeatureStore"]
@@ -43,11 +49,14 @@ class _OpenFile:
 class FeatureStore:
     """The folder of feature files; safe to use from several threads.
 
-    A file is never changed under its name, so that a reader may keep it open.
+    A file is never changed under its name, so that a reader may keep it open. `has_changed` tells
+    whether the catalog names other files by now than the one that the caller reads: what is absent
+    then is not damaged, and LibraryChangedError is raised in place of DamagedLibraryError.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, has_changed: Callable[[], bool] = lambda: False) -> None:
         self._folder = folder
+        self._has_changed = has_changed
         self._files: OrderedDict[str, _OpenFile] = OrderedDict()  # least recently read first
         self._lock = threading.Lock()
 
@@ -138,6 +147,12 @@ class FeatureStore:
                 f"{self._path(name)}: cannot be deleted: {error.strerror}; mend the permissions"
             ) from error
 
+    def close_others(self, names: Collection[str]) -> None:
+        """Close all files but these: a deleted file takes its room until nobody has it open."""
+        with self._lock:
+            for name in self._files.keys() - set(names):
+                os.close(self._files.pop(name).descriptor)
+
     def close(self) -> None:
         """Close every file. The store can be used again afterwards."""
         with self._lock:
@@ -186,7 +201,9 @@ class FeatureStore:
         if not (np.abs(half) <= _GREATEST).all():  # not so where one is no number, too
             raise self._damaged(name, "holds values that no feature has")
 
-    def _damaged(self, name: str, what: str) -> DamagedLibraryError:
+    def _damaged(self, name: str, what: str) -> LibraryError:
+        if self._has_changed():
+            return LibraryChangedError(f"{self._folder / name}: the library has changed; ask again")
         return DamagedLibraryError(
             f"{self._folder / name}: {what}; run `vidsift index` on the video's folder"
             " to compute it again"

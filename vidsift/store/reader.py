@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
@@ -19,7 +20,18 @@ from vidsift.errors import (
 from vidsift.store import records
 from vidsift.store.connection import is_writable, make_engine, parse_url, reading, sqlite_file
 from vidsift.store.records import Generation, RunRecord
-from vidsift.store.schema import HEAD, clip_vectors, clips, library, runs, shots, summaries, videos
+from vidsift.store.schema import (
+    HEAD,
+    clip_vectors,
+    clips,
+    library,
+    runs,
+    shots,
+    space_videos,
+    summaries,
+    videos,
+)
+from vidsift.store.snapshots import Snapshots, generation_of
 from vidsift.store.words import WordsReader
 from vidsift.types import (
     ClipRecord,
@@ -81,7 +93,6 @@ _CLIP_FRAMES = (
     .where(clips.c.id > sa.bindparam("after"), _IS_SEARCHABLE)
     .order_by(clips.c.video_id, clips.c.id)
 )
-_GENERATION = sa.select(library.c.library_id, library.c.generation, library.c.deletions)
 
 # Not typing.Self: the runtime checks of the tests decorate methods, where Self has no meaning.
 _Reader = TypeVar("_Reader", bound="CatalogReader")
@@ -97,6 +108,7 @@ class CatalogReader(WordsReader):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._snapshots = Snapshots(engine)
 
     @classmethod
     def open(cls: type[_Opened], url: str, *, read_only: bool = False) -> _Opened:
@@ -146,7 +158,18 @@ class CatalogReader(WordsReader):
     def generation(self) -> Generation:
         """Which state of the searchable vectors the catalog holds now."""
         with reading(self._engine) as connection:
-            return Generation(*connection.execute(_GENERATION).one())
+            return generation_of(connection)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """What this thread asks inside is answered from one state of the catalog; see `Snapshots`.
+
+        What it writes meanwhile is not seen.
+        """
+        return self._snapshots.held()
+
+    def has_changed(self) -> bool:
+        """Whether this thread is in a `snapshot` and the catalog has changed since."""
+        return self._snapshots.are_old()
 
     def videos(self, status: VideoStatus | None = None) -> list[VideoRecord]:
         """All videos, or those of one status, by path."""
@@ -201,6 +224,13 @@ class CatalogReader(WordsReader):
         with reading(self._engine) as connection:
             rows = connection.execute(query.where(videos.c.feature_file != ""))
             return {row.feature_file: row.feature_sha256 for row in rows}
+
+    def named_files(self) -> frozenset[str]:
+        """Every feature file that a row names, of any space; all others are orphans."""
+        columns = (videos.c.feature_file, space_videos.c.feature_file)
+        with reading(self._engine) as connection:
+            found = [connection.execute(sa.select(each)).scalars().all() for each in columns]
+        return frozenset(name for names in found for name in names if name)
 
     def shots_of_video(self, video_id: int) -> list[Shot]:
         """A video's shots in order of time."""

@@ -22,6 +22,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from vidsift.errors import LibraryChangedError
 from vidsift.store.files import write_atomically
 from vidsift.store.reader import CatalogReader
 from vidsift.store.records import Generation
@@ -155,6 +156,7 @@ class FaissIndex:
 
         Raises:
             StorageError, LibraryError: as open_index.
+            LibraryChangedError: in a snapshot of the catalog that is older than this index.
         """
         with self._lock:
             now = self._catalog.generation()
@@ -162,6 +164,8 @@ class FaissIndex:
                 return
             if self._master is None:
                 self._load(now)
+            if self._state is not None and self._state.generation > now.generation:
+                self._refuse_older()
             lags = now != self._state
             if lags and not self._catch_up(now):
                 self._rebuild()
@@ -169,6 +173,11 @@ class FaissIndex:
             self._replicate()
             if lags and self._write:
                 self._save(now)
+
+    def _refuse_older(self) -> None:
+        """The index is of a later state than the one that is read: it cannot be taken back."""
+        if self._catalog.has_changed():
+            raise LibraryChangedError(f"{self._file}: the library has changed; ask again")
 
     def _load(self, now: Generation) -> None:
         """Take over what the file holds, if it is whole and may be a copy of this catalog."""
@@ -182,6 +191,8 @@ class FaissIndex:
         except (OSError, ValueError, TypeError) as error:
             _log.warning("%s: unreadable (%s); it is made again", self._file, error)
             return
+        if header.library_id == now.library_id and header.generation > now.generation:
+            self._refuse_older()
         if (
             header.format != _FORMAT
             or header.library_id != now.library_id
