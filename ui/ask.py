@@ -57,8 +57,12 @@ def search(
 
     A question may have parts: "a dog" -"night", "a man enters" then<20s "a car leaves",
     said:"good morning", video:NAME, longer:10m ... (docs/questions.md has them all).
+
+    A question in words alone is kept in the library's database, for `vidsift migrate` to compare
+    encoders on; not those read by -, and none with the setting `question_history = false`.
     """
     from search import SearchEngine
+    from vidsift.store.history import remember
 
     if text == "-" and sys.stdin is None:
         raise QueryError("standard input is closed; pipe the questions in, one a line")
@@ -86,6 +90,9 @@ def search(
             print_videos(text, engine.rank_videos(text, k))
         else:
             print_answer(engine.ask(text, k, **asked), opened, offset=offset)
+        in_words_alone = text != "-" and not (offset or image or like or yes or no)
+        if in_words_alone and opened.settings.question_history:
+            remember(opened.catalog, text)
 
 
 def _json(
