@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import streamlit as st
 
 from ui import elements
@@ -25,6 +27,8 @@ def main() -> None:
     st.set_page_config(page_title="vidsift", page_icon=_FAVICON, layout="wide")
     elements.dress()
     st.logo(_LOGO, size="large")
+    if allowed := os.environ.get("VIDSIFT_UI_LOGIN"):
+        _require_login(allowed.split(","))
     view = st.navigation(
         [
             st.Page(
@@ -55,6 +59,19 @@ def main() -> None:
     )
     with elements.errors_shown():
         view.run()
+
+
+def _require_login(allowed: list[str]) -> None:
+    """Show nothing but the way to log in to whoever has not; `*` lets in all who can."""
+    if not st.user.is_logged_in:
+        st.button("Log in", on_click=st.login, type="primary")
+        st.stop()
+    email = str(st.user.get("email") or "")
+    known = email.casefold() in {each.casefold() for each in allowed}
+    if "*" not in allowed and not (known and st.user.get("email_verified") is not False):
+        elements.line(f"{email or 'This account'} may not open this page.", "text")
+        st.button("Log out", on_click=st.logout)
+        st.stop()
 
 
 if __name__ == "__main__":

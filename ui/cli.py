@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +15,7 @@ from ui.explain import explain
 from ui.highlights import highlights
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.report import index_json, print_index
+from ui.serve import ui
 from ui.standing import alerts, standing
 from ui.summarize import summarize
 from ui.tag import tag
@@ -27,7 +24,6 @@ from ui.train import train
 from ui.transcribe import transcribe
 from ui.watch import watch
 from vidsift import __version__
-from vidsift.errors import ConfigError
 from vidsift.paths import expanded
 
 __all__ = ["app", "main"]
@@ -103,6 +99,7 @@ app.command()(transcribe)
 app.command()(summarize)
 app.command()(alerts)
 app.command()(watch)
+app.command()(ui)
 
 
 @app.command()
@@ -198,54 +195,6 @@ def upgrade(context: typer.Context, library: LibraryOption = None) -> None:
         raise LibraryNotFoundError(f"{root}: no library here; name one with --library")
     revision = upgrade_schema(url or f"sqlite:///{root / 'catalog.sqlite3'}")
     out.print(f"{root}: schema is at {revision}")
-
-
-@app.command()
-def ui(
-    context: typer.Context,
-    library: LibraryOption = None,
-    port: Annotated[
-        int, typer.Option("--port", min=1, max=65535, help="TCP port on this machine")
-    ] = 8501,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Serve the page, open no browser")
-    ] = False,
-) -> None:
-    """Open the page in a browser. It is served to this machine alone (127.0.0.1)."""
-    from vidsift.config import default_library
-
-    root = expanded(library or context.obj or default_library()).absolute()
-    _require_free(port)
-    headless = no_browser or not err.is_terminal or not _has_display()
-    command = [sys.executable, "-m", "streamlit", "run", str(Path(__file__).with_name("app.py"))]
-    command += ["--server.address=127.0.0.1", f"--server.port={port}"]
-    command += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
-    command += [f"--server.headless={str(headless).lower()}", "--server.showEmailPrompt=false"]
-    command += ["--client.toolbarMode=viewer"]
-    err.print(f"vidsift: the page is at http://127.0.0.1:{port} (Ctrl-C ends it)")
-    environment = os.environ | {"VIDSIFT_LIBRARY": str(root)}
-    if os.name == "posix":
-        # In place of this process, so that a signal to it ends the page.
-        os.execve(sys.executable, command, environment)  # noqa: S606
-    raise typer.Exit(subprocess.call(command, env=environment))
-
-
-def _require_free(port: int) -> None:
-    with socket.socket() as probe:
-        if os.name == "posix":  # as the server binds: a page that has just ended is no obstacle
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"port {port} cannot be used ({error.strerror}); name another with --port"
-            ) from error
-
-
-def _has_display() -> bool:
-    if sys.platform in ("darwin", "win32"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 @app.command()

@@ -22,7 +22,7 @@ __all__ = ["CONFIG_FILE", "Settings", "cache_dir", "default_library", "load_sett
 CONFIG_FILE = "vidsift.toml"
 _PREFIX = "VIDSIFT_"
 # Variables of this prefix that are no settings of a library.
-_NOT_SETTINGS = {"VIDSIFT_LIBRARY", "VIDSIFT_CACHE"}
+_NOT_SETTINGS = {"VIDSIFT_LIBRARY", "VIDSIFT_CACHE", "VIDSIFT_UI_TOKEN", "VIDSIFT_UI_LOGIN"}
 _NOT_SETTINGS_PREFIX = "VIDSIFT_TEST_"
 
 
