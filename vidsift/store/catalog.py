@@ -21,7 +21,7 @@ from vidsift.errors import (
     EncoderMismatchError,
     VideoNotFoundError,
 )
-from vidsift.store import records, speech
+from vidsift.store import records, seals, speech
 from vidsift.store.connection import parse_url, sqlite_file, writing
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.schema import clip_vectors, clips, cues, library, runs, shots, summaries, videos
@@ -82,11 +82,18 @@ class Catalog(CatalogReader):
                 )
             )
 
-    def commit_video(self, indexed: IndexedVideo, feature_file: str, feature_sha256: str) -> int:
+    def commit_video(
+        self,
+        indexed: IndexedVideo,
+        feature_file: str,
+        feature_sha256: str,
+        pictures_sha256: str = seals.NOT_TAKEN,
+    ) -> int:
         """Make a video searchable, in place of what stood at its path; all of it or nothing.
 
         `feature_file` must be on disk already: a reader may ask for it at once. What was
-        transcribed of the same content at that path stays, as in `renew_cues`.
+        transcribed of the same content at that path stays, as in `renew_cues`. `pictures_sha256`
+        is that of its folder of pictures (`seals.folder_sha256`).
 
         Raises:
             ValueError: the vectors have another dimension than the library's encoder.
@@ -95,30 +102,19 @@ class Catalog(CatalogReader):
         with writing(self._engine) as connection:
             self._check_dimension(connection, indexed)
             row = records.video_row(indexed, feature_file, feature_sha256, now)
+            row["pictures_sha256"] = pictures_sha256
             model, heard = speech.heard_before(connection, row["path"], row["sha256"])
             video_id = _put_video(connection, row)
-            _insert(
-                connection,
-                shots,
-                (
-                    {
-                        "video_id": video_id,
-                        "ordinal": ordinal,
-                        "start_seconds": shot.span.start,
-                        "end_seconds": shot.span.end,
-                    }
-                    for ordinal, shot in enumerate(indexed.shots)
-                ),
-            )
-            _insert_clips(connection, video_id, indexed)
+            parts = _insert_parts(connection, video_id, indexed)
             read = records.cue_rows(video_id, indexed.cues, indexed.cue_vectors)
             if speech.is_transcript(read, heard):
                 model, heard = "", []
-            _change(connection, video_id, {"speech": model})
+            _change(connection, video_id, {"speech": model, "parts_sha256": parts})
             speech.put_cues(connection, video_id, [*read, *heard])
             connection.execute(
                 summaries.insert(), records.summary_row(video_id, indexed.summary, now)
             )
+            seals.renew(connection, [video_id])
             _bump(connection)
         return video_id
 
@@ -139,7 +135,7 @@ class Catalog(CatalogReader):
         Raises:
             VideoNotFoundError: none has this id.
         """
-        with writing(self._engine) as connection:
+        with writing(self._engine) as connection, seals.resealed(connection, [video_id]):
             _change(connection, video_id, {"subtitles": subtitles, "subtitles_note": note})
             heard = speech.heard_rows(connection, video_id)
             read = records.cue_rows(int(video_id), found, vectors)
@@ -168,7 +164,7 @@ class Catalog(CatalogReader):
         """
         if strange := {cue.track for cue in heard if not records.is_speech(cue.track)}:
             raise ValueError(f"no tracks of speech: {sorted(strange)}")
-        with writing(self._engine) as connection:
+        with writing(self._engine) as connection, seals.resealed(connection, [video_id]):
             _change(connection, video_id, {"speech": model})
             read = speech.read_rows(connection, video_id)
             new = records.cue_rows(int(video_id), heard, vectors)
@@ -186,9 +182,10 @@ class Catalog(CatalogReader):
     def mark_failed(self, path: Path, fingerprint: Fingerprint | None, reason: str) -> int:
         """Remember that the file cannot be indexed and why; what was known of it is dropped."""
         with writing(self._engine) as connection:
-            return _put_video(
-                connection, records.failed_row(path, fingerprint, reason, time.time())
-            )
+            row = records.failed_row(path, fingerprint, reason, time.time())
+            video_id = _put_video(connection, row)
+            seals.take(connection, [video_id])
+        return video_id
 
     def mark_missing(self, ids: Iterable[SupportsIndex], reason: str = "the file is gone") -> None:
         """Take videos out of the search while their files are away, keeping all that was computed.
@@ -200,11 +197,12 @@ class Catalog(CatalogReader):
             for chunk in chunks(ids):
                 chosen = videos.c.id.in_(chunk)
                 connection.execute(videos.delete().where(chosen, videos.c.status == "failed"))
-                gone += connection.execute(
-                    videos.update()
-                    .where(chosen, videos.c.status == "searchable")
-                    .values(status="missing", reason=reason)
-                ).rowcount
+                with seals.resealed(connection, chunk):
+                    gone += connection.execute(
+                        videos.update()
+                        .where(chosen, videos.c.status == "searchable")
+                        .values(status="missing", reason=reason)
+                    ).rowcount
             if gone:
                 _bump(connection, deletions=True)
 
@@ -238,16 +236,13 @@ class Catalog(CatalogReader):
         fingerprint: Fingerprint,
     ) -> None:
         chosen = videos.c.id == int(video_id)
-        changed = connection.execute(
-            videos.update().where(chosen).values(changes | records.fingerprint_row(fingerprint))
-        )
-        if not changed.rowcount:
-            raise VideoNotFoundError(f"no video has the id {video_id}")
-        back = connection.execute(
-            videos.update()
-            .where(chosen, videos.c.status == "missing")
-            .values(status="searchable", reason="")
-        )
+        with seals.resealed(connection, [video_id]):
+            _change(connection, video_id, changes | records.fingerprint_row(fingerprint))
+            back = connection.execute(
+                videos.update()
+                .where(chosen, videos.c.status == "missing")
+                .values(status="searchable", reason="")
+            )
         if back.rowcount:
             _bump(connection, deletions=True)
 
@@ -270,7 +265,7 @@ class Catalog(CatalogReader):
         row = records.summary_row(int(video_id), summary, time.time())
         key = ("video_id", "query_sha256", "budget_seconds")
         same = sa.and_(*(summaries.c[name] == row[name] for name in key))
-        with writing(self._engine) as connection:
+        with writing(self._engine) as connection, seals.resealed(connection, [video_id]):
             if not connection.execute(videos.select().where(videos.c.id == int(video_id))).first():
                 raise VideoNotFoundError(f"no video has the id {video_id}")
             if not connection.execute(summaries.update().where(same).values(row)).rowcount:
@@ -310,36 +305,43 @@ def _change(connection: Connection, video_id: int, values: dict[str, Any]) -> No
         raise VideoNotFoundError(f"no video has the id {video_id}")
 
 
-def _insert_clips(connection: Connection, video_id: int, indexed: IndexedVideo) -> None:
+def _insert_parts(connection: Connection, video_id: int, indexed: IndexedVideo) -> str:
+    """Write shots, clips and vectors; returns their checksum."""
     pts = indexed.features.pts_seconds.astype("<f8")
-    _insert(
-        connection,
-        clips,
-        (
-            {
-                "video_id": video_id,
-                "ordinal": ordinal,
-                "shot_ordinal": clip.shot,
-                "start_seconds": clip.span.start,
-                "end_seconds": clip.span.end,
-                "first_frame": clip.first_frame,
-                "num_frames": clip.num_frames,
-                "pts_seconds": pts[clip.frames].tobytes(),
-            }
-            for ordinal, clip in enumerate(indexed.clips)
-        ),
-    )
+    shot_rows = [
+        {
+            "video_id": video_id,
+            "ordinal": ordinal,
+            "start_seconds": shot.span.start,
+            "end_seconds": shot.span.end,
+        }
+        for ordinal, shot in enumerate(indexed.shots)
+    ]
+    clip_rows = [
+        {
+            "video_id": video_id,
+            "ordinal": ordinal,
+            "shot_ordinal": clip.shot,
+            "start_seconds": clip.span.start,
+            "end_seconds": clip.span.end,
+            "first_frame": clip.first_frame,
+            "num_frames": clip.num_frames,
+            "pts_seconds": pts[clip.frames].tobytes(),
+        }
+        for ordinal, clip in enumerate(indexed.clips)
+    ]
+    _insert(connection, shots, shot_rows)
+    _insert(connection, clips, clip_rows)
     query = sa.select(clips.c.id).where(clips.c.video_id == video_id).order_by(clips.c.ordinal)
     clip_ids = connection.execute(query).scalars().all()
-    _insert(
-        connection,
-        clip_vectors,
-        (
-            {"clip_id": clip_id, "vector": blob}
-            for clip_id, vectors in zip(clip_ids, indexed.vectors, strict=True)
-            for blob in records.vector_blobs(vectors)
-        ),
-    )
+    vectors = [
+        (ordinal, blob)
+        for ordinal, of_clip in enumerate(indexed.vectors)
+        for blob in records.vector_blobs(of_clip)
+    ]
+    rows = ({"clip_id": clip_ids[ordinal], "vector": blob} for ordinal, blob in vectors)
+    _insert(connection, clip_vectors, rows)
+    return seals.parts_sha256(shot_rows, clip_rows, vectors)
 
 
 def _insert(connection: Connection, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:

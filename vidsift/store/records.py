@@ -140,6 +140,9 @@ def video_row(
             "subtitles": indexed.subtitles,
             "subtitles_note": indexed.subtitles_note,
             "speech": "",
+            "pictures_sha256": "",
+            "parts_sha256": "",
+            "seal": "",
         }
     )
 
@@ -155,7 +158,7 @@ def failed_row(
         | {"codec": "", "has_audio": False, "duration_seconds": 0.0}
         | {"num_frames": 0, "num_clips": 0, "num_vectors": 0}
         | {"feature_file": "", "feature_sha256": "", "subtitles": "", "subtitles_note": ""}
-        | {"speech": ""}
+        | {"speech": "", "pictures_sha256": "", "parts_sha256": "", "seal": ""}
     )
 
 

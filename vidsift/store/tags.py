@@ -15,6 +15,7 @@ from vidsift.store.catalog import Catalog
 from vidsift.store.connection import reading, writing
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.schema import tags, videos
+from vidsift.store.seals import resealed
 
 __all__ = ["MAX_TAG_CHARACTERS", "change_tags", "normalise_tag", "tags_of_videos"]
 
@@ -68,10 +69,11 @@ def change_tags(
             if unknown := sorted(set(chunk) - known):
                 raise VideoNotFoundError(f"no video has the id {unknown[0]}")
             of_chunk = tags.c.video_id.in_(chunk)
-            # Those to be added, too: inserting them anew is then no conflict.
-            connection.execute(tags.delete().where(of_chunk, tags.c.tag.in_(added | removed)))
-            if rows := [{"video_id": each, "tag": tag} for each in chunk for tag in added]:
-                connection.execute(tags.insert(), rows)
+            with resealed(connection, chunk):
+                # Those to be added, too: inserting them anew is then no conflict.
+                connection.execute(tags.delete().where(of_chunk, tags.c.tag.in_(added | removed)))
+                if rows := [{"video_id": each, "tag": tag} for each in chunk for tag in added]:
+                    connection.execute(tags.insert(), rows)
 
 
 def tags_of_videos(catalog: CatalogReader) -> dict[int, tuple[str, ...]]:
