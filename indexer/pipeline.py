@@ -14,10 +14,10 @@ from threadpoolctl import threadpool_limits
 
 from indexer.commit import commit_video, sweep
 from indexer.prototypes import PrototypeBank
-from indexer.scan import find_files, fingerprint, lies_under, real_path
+from indexer.scan import find_files, fingerprint, lies_under, no_videos, real_path
 from indexer.video import Recipe, encode_cues, index_video
 from search.trust import prepare
-from vidsift.errors import MediaError, MediaToolError, VidsiftError
+from vidsift.errors import MediaError, MediaToolError
 from vidsift.library import Library
 from vidsift.media.probe import probe
 from vidsift.media.subtitles import Sidecars, read_subtitles
@@ -80,13 +80,13 @@ def index_videos(
     """
     began = time.monotonic()
     roots = [real_path(path) for path in paths]
-    files, unreadable = find_files(roots, leave_out=library.root)
-    known = {video.path: video for video in library.catalog.videos()}
-    if not files and not unreadable and not any(lies_under(path, roots) for path in known):
-        named = ", ".join(str(root) for root in roots)
-        raise VidsiftError(f"{named}: no video files in there; name a folder that holds some")
-    files = [path for path in files if path not in skip]
     with library.writing():
+        # Only now: while another writer was waited for, its videos came.
+        files, unreadable = find_files(roots, leave_out=library.root)
+        known = {video.path: video for video in library.catalog.videos()}
+        if not files and not unreadable and not any(lies_under(path, roots) for path in known):
+            raise no_videos(roots)
+        files = [path for path in files if path not in skip]
         report = IndexReport(failed=unreadable)
         run = library.catalog.start_run()
         try:

@@ -12,7 +12,7 @@ from vidsift.errors import MediaError, VidsiftError
 from vidsift.paths import expanded
 from vidsift.types import Fingerprint
 
-__all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under", "real_path"]
+__all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under", "no_videos", "real_path"]
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -99,6 +99,12 @@ def find_files(
     if absent:
         raise VidsiftError("\n".join(absent))
     return sorted(found), unreadable
+
+
+def no_videos(paths: Iterable[Path | str]) -> VidsiftError:
+    """The error of paths that hold no video, and of which none is known."""
+    named = ", ".join(str(real_path(path)) for path in paths)
+    return VidsiftError(f"{named}: no video files in there; name a folder that holds some")
 
 
 def real_path(path: Path | str) -> Path:

@@ -18,7 +18,7 @@ from indexer.scan import fingerprint
 from indexer.video import encode_cues
 from search.trust import prepare
 from summarizer.skim_subtitles import as_srt
-from vidsift.errors import LibraryBusyError, MediaError, MediaToolError
+from vidsift.errors import MediaError, MediaToolError
 from vidsift.library import Library
 from vidsift.media.probe import probe
 from vidsift.media.sound import read_sound
@@ -252,14 +252,5 @@ def _catch_up(library: Library) -> None:
 
 def _locked(library: Library, write: Callable[[], None]) -> None:
     """Write under the library's lock, waiting for another writer for a while."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        try:
-            with library.writing():
-                write()
-        except LibraryBusyError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
-        else:
-            return
+    with library.writing(_PATIENCE_SECONDS):
+        write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,15 @@ from ui.chapters import chapters
 from ui.evaluate import evaluate
 from ui.explain import explain
 from ui.highlights import highlights
-from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
+from ui.options import (
+    DeviceOption,
+    EncoderOption,
+    JsonOption,
+    LibraryOption,
+    WaitOption,
+    open_library,
+    say_waiting,
+)
 from ui.report import index_json, print_index
 from ui.serve import ui
 from ui.standing import alerts, standing
@@ -69,6 +78,7 @@ def index(
     render: Annotated[
         bool, typer.Option("--render", help="Render the generic summaries as mp4 at once")
     ] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Index files and folders: incremental, resumable, with progress.
@@ -76,8 +86,13 @@ def index(
     Exit code 1 if some files could not be used or rendered; each is named with its reason.
     """
     from ui.progress import index_with_progress, render_with_progress
+    from vidsift.config import default_library
 
-    with open_library(context, library, create=True, encoder=encoder, device=device) as opened:
+    root = expanded(library or context.obj or default_library()).absolute()
+    _require_videos(paths, root)
+    with open_library(
+        context, library, create=True, wait=wait, encoder=encoder, device=device
+    ) as opened:
         report = index_with_progress(opened, paths, err, retry=retry)
         not_rendered = render_with_progress(opened, report.indexed, err) if render else []
         videos = opened.catalog.videos()
@@ -88,6 +103,17 @@ def index(
         print_index(report, not_rendered, searchable, len(videos))
     if report.failed or not_rendered:
         raise typer.Exit(1)
+
+
+def _require_videos(paths: list[str], root: Path) -> None:
+    """Refuse what holds no video before a library is made for it."""
+    from indexer.scan import find_files, no_videos
+    from vidsift.config import load_settings
+
+    if load_settings(root).database_url or (root / "catalog.sqlite3").exists():
+        return
+    if not any(find_files(paths, leave_out=root)):
+        raise no_videos(paths)
 
 
 app.command()(search)
@@ -183,17 +209,23 @@ def encoders(
 
 
 @db.command()
-def upgrade(context: typer.Context, library: LibraryOption = None) -> None:
+def upgrade(
+    context: typer.Context, library: LibraryOption = None, wait: WaitOption = False
+) -> None:
     """Bring the library's database to the schema of this program."""
     from vidsift.config import default_library, load_settings
     from vidsift.errors import LibraryNotFoundError
+    from vidsift.store.locks import write_lock
     from vidsift.store.upgrade import upgrade as upgrade_schema
 
     root = expanded(library or context.obj or default_library()).absolute()
     url = load_settings(root).database_url
     if not url and not (root / "catalog.sqlite3").exists():
         raise LibraryNotFoundError(f"{root}: no library here; name one with --library")
-    revision = upgrade_schema(url or f"sqlite:///{root / 'catalog.sqlite3'}")
+    url = url or f"sqlite:///{root / 'catalog.sqlite3'}"
+    patience = math.inf if wait else 0.0
+    with write_lock(root, url, wait=patience, on_wait=say_waiting):
+        revision = upgrade_schema(url)
     out.print(f"{root}: schema is at {revision}")
 
 

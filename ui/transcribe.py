@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.options import DeviceOption, JsonOption, LibraryOption, open_library
+from ui.options import DeviceOption, JsonOption, LibraryOption, WaitOption, open_library
 from ui.terminal import err, out, print_json
 from vidsift.errors import QueryError
 from vidsift.paths import expanded
@@ -46,6 +46,7 @@ def transcribe(
     ] = None,
     device: DeviceOption = None,
     library: LibraryOption = None,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write down what is said in videos without subtitles; it is then searched like these.
@@ -64,7 +65,7 @@ def transcribe(
     if bool(names) == every:
         raise QueryError("name the videos to transcribe, or --all")
     folder = expanded(srt).absolute() if srt is not None else None
-    with open_library(context, library, device=device) as opened:
+    with open_library(context, library, wait=wait, device=device) as opened:
         chosen = (
             opened.catalog.videos("searchable") if every else [opened.video(n) for n in names or ()]
         )

@@ -10,13 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import filelock
-
 from vidsift.config import Settings, default_library, load_settings
 from vidsift.errors import (
     DamagedLibraryError,
     EncoderMismatchError,
-    LibraryBusyError,
     LibraryChangedError,
     LibraryNotFoundError,
     StorageError,
@@ -29,6 +26,8 @@ from vidsift.models.pooler_checkpoint import open_pooler
 from vidsift.paths import expanded
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
+from vidsift.store.files import make_folder
+from vidsift.store.locks import write_lock
 from vidsift.types import ClipRecord, VideoRecord
 
 if TYPE_CHECKING:
@@ -62,8 +61,10 @@ class Library:
         self.settings = settings
         self.catalog = catalog
         self.features = FeatureStore(root / "features", catalog.has_changed)
-        self._deletions: int | None = None  # of the catalog, when features were last let go
         self._index: FaissIndex | None = None
+        self._deletions: int | None = None  # of the catalog, when features were last let go
+        self._patience = 0.0
+        self._on_wait: Callable[[str], None] | None = None
 
     @classmethod
     def open(cls, root: Path | str | None = None, *, create: bool = False, **flags: Any) -> Library:
@@ -85,7 +86,7 @@ class Library:
                     " or name another with --library"
                 )
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
             except OSError as error:
                 raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
         catalog = Catalog.create(url) if create else Catalog.open(url)
@@ -195,27 +196,31 @@ class Library:
             self._index.sync()
         return self._index
 
+    def wait_for_writers(self, seconds: float, on_wait: Callable[[str], None] | None) -> None:
+        """From now on `writing` waits so long for another writer, and tells `on_wait` who it is."""
+        self._patience = seconds
+        self._on_wait = on_wait
+
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self, wait: float | None = None, *, command: str = "") -> Iterator[None]:
         """Hold the write lock, which the operating system frees should the process die.
 
+        Args:
+            wait: seconds to wait for another writer at least; `wait_for_writers` may say longer.
+            command: what is being done, for those who find the library busy to read.
+
         Raises:
-            LibraryBusyError: another process holds it.
+            LibraryBusyError: another process holds it; says which, and since when.
             StorageError: the folder may not be written.
         """
-        lock = filelock.FileLock(self.root / "write.lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise LibraryBusyError(
-                f"{self.root}: another vidsift is writing to this library; wait for it to end"
-            ) from error
-        except OSError as error:
-            raise StorageError(f"{self.root}: cannot be written: {error.strerror}") from error
-        try:
+        with write_lock(
+            self.root,
+            self.settings.database_url or f"sqlite:///{self.root / 'catalog.sqlite3'}",
+            wait=max(wait or 0.0, self._patience),
+            command=command,
+            on_wait=self._on_wait,
+        ):
             yield
-        finally:
-            lock.release()
 
     def in_one_state(self, read: Callable[[], _Read]) -> _Read:
         """`read()`, all of which sees one state of the library, whatever is written meanwhile.

@@ -1,18 +1,22 @@
-"""Files that are either there whole or not there at all."""
+"""Files and folders that are either there whole or not there at all."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from vidsift.errors import StorageError
 
-__all__ = ["PART", "write_atomically"]
+__all__ = ["PART", "make_folder", "sync_file", "write_atomically", "write_folder_atomically"]
 
 # What a writer that was killed leaves behind ends so.
 PART = ".part"
+# What some file systems (of networks, in user space) say to the wish to force a folder to disk.
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
@@ -23,33 +27,101 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     Raises:
         StorageError: the disk is full or may not be written; nothing is left of the attempt.
     """
-    part = path.with_name(path.name + PART)
+    part = _part(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            for chunk in chunks:
-                stream.write(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
+        make_folder(path.parent)
+        _write(part, chunks)
         part.replace(path)
         # The rename itself must outlive a power cut: what is committed next names the file.
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path.parent)
     except OSError as error:
         _discard(part)
-        raise StorageError(
-            f"{path}: cannot be written: {error.strerror}; free some space or mend the "
-            "permissions, and run again"
-        ) from error
+        raise _storage_error(path, error) from error
     except BaseException:
         _discard(part)
         raise
+
+
+def write_folder_atomically(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder of files beside `folder`, force all to disk, then rename it.
+
+    Raises:
+        StorageError: the disk is full or may not be written; nothing is left of the attempt.
+    """
+    part = _part(folder)
+    try:
+        make_folder(folder.parent)
+        part.mkdir()
+        for name, content in files.items():
+            _write(part / name, [content])
+        _sync_folder(part)
+        part.rename(folder)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise _storage_error(folder, error) from error
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, so that they outlive a power cut.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Force the content of a file that another program wrote to disk.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + PART)
+
+
+def _write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    with path.open("wb") as stream:
+        for chunk in chunks:
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _discard(part: Path) -> None:
     # What kept the file from being written may keep it from being deleted; that came first.
     with suppress(OSError):
         part.unlink()
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be written: {error.strerror or error}; free some space or mend the "
+        "permissions, and run again"
+    )
