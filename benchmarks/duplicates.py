@@ -30,7 +30,7 @@ from search.exact import frame_matrix
 from search.moments import find_moments
 from search.rerank import rerank
 from vidsift.library import Library
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.types import ClipRecord, Moment, Span, TextQuery
 
 MOST_SECONDS, SHOWN, OVERLAP = 12.0, 20, 0.8

@@ -28,9 +28,9 @@ from indexer import index_videos
 from indexer.scan import find_files
 from ui.demo_films import build_demo_videos
 from vidsift.library import Library
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.media.frames import decode
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 from vidsift.models.encoder import Encoder
 
 Sampled = tuple[int, tuple[int, ...]]  # frames of one video, and the shape of one

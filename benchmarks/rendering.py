@@ -31,10 +31,10 @@ import numpy as np
 from PIL import Image
 from skimage import data as photographs
 
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.media.compose import CameraView, PictureShot, film_from_pictures
 from vidsift.media.cut import Cut, render_cuts
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 from vidsift.types import Span, VideoProbe
 
 RATIO = 0.15

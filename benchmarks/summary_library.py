@@ -12,7 +12,7 @@ from benchmarks.feature_videos import mute_probe
 from benchmarks.summary_films import Film, Part
 from indexer import index_videos
 from vidsift.library import Library
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.types import (
     ClipVectors,
     Fingerprint,

@@ -18,8 +18,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from benchmarks.spoken import WORDS, speech
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.media.probe import probe
-from vidsift.media.process import ffmpeg_binary
 from vidsift.media.sound import read_sound
 from vidsift.models.speech import open_speech
 

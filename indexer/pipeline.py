@@ -19,6 +19,7 @@ from indexer.video import Recipe, encode_cues, index_video
 from search.trust import prepare
 from vidsift.errors import MediaError, MediaToolError
 from vidsift.library import Library
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.media.subtitles import Sidecars, read_subtitles
 from vidsift.models.attention import SoftmaxPool
@@ -278,16 +279,17 @@ class _Run:
         """Read the subtitles again of videos that were kept, where those beside them changed."""
         stamps = self._catalog.subtitle_stamps()
         settings = self._library.settings
+        limits = MediaLimits.of(settings)
         for video_id, path in self._kept:
             video = self._catalog.video(video_id)
             if video is None or stamps.get(video_id) == self._sidecars.stamp(path):
                 continue
             try:
                 subtitles = read_subtitles(
-                    probe(path),
+                    probe(path, limits=limits),
                     video.duration_seconds,
                     self._sidecars,
-                    time_limit=settings.media_time_limit,
+                    limits=limits,
                 )
             except MediaToolError:
                 raise

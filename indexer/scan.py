@@ -10,9 +10,17 @@ from pathlib import Path
 
 from vidsift.errors import MediaError, VidsiftError
 from vidsift.paths import expanded
-from vidsift.types import Fingerprint
+from vidsift.types import Fingerprint, VideoRecord
 
-__all__ = ["VIDEO_SUFFIXES", "find_files", "fingerprint", "lies_under", "no_videos", "real_path"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "check_unchanged",
+    "find_files",
+    "fingerprint",
+    "lies_under",
+    "no_videos",
+    "real_path",
+]
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -135,3 +143,21 @@ def fingerprint(path: Path) -> Fingerprint:
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error
     return Fingerprint(status.st_size, status.st_mtime_ns, digest)
+
+
+def check_unchanged(video: VideoRecord) -> None:
+    """Refuse a video whose file is not what was indexed: what is made of it would not fit.
+
+    Raises:
+        MediaError: it has changed since, or cannot be read.
+    """
+    try:
+        status = video.path.stat()
+    except OSError as error:
+        raise MediaError(video.path, f"cannot be read: {error.strerror}") from error
+    known = video.fingerprint
+    same = (status.st_size, status.st_mtime_ns) == (known.size_bytes, known.mtime_ns)
+    if not same and fingerprint(video.path).sha256 != known.sha256:
+        raise MediaError(
+            video.path, "has changed since it was indexed; run `vidsift index` on it first"
+        )

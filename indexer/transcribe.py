@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from indexer.scan import fingerprint
+from indexer.scan import check_unchanged
 from indexer.video import encode_cues
 from search.trust import prepare
 from summarizer.skim_subtitles import as_srt
 from vidsift.errors import MediaError, MediaToolError
 from vidsift.library import Library
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.media.sound import read_sound
 from vidsift.media.subtitles import Subtitles
@@ -185,12 +186,12 @@ class _Run:
 
     def _hear(self, video: VideoRecord) -> tuple[list[Cue], str]:
         """The cues of what is said, in order of time, and the language."""
-        _check_unchanged(video)
+        check_unchanged(video)
         cues: list[Cue] = []
         language = self._language
-        limit = self._library.settings.media_time_limit
+        limits = MediaLimits.of(self._library.settings)
         duration = video.duration_seconds
-        for piece in read_sound(probe(video.path), duration, time_limit=limit):
+        for piece in read_sound(probe(video.path, limits=limits), duration, limits=limits):
             for line in self._model.transcribe(piece.samples, language):
                 # One language a video: a short piece alone is easily mistaken.
                 language = line.language
@@ -228,20 +229,6 @@ class _Run:
                     video.path,
                 )
             )
-
-
-def _check_unchanged(video: VideoRecord) -> None:
-    # What is heard must belong to the frames that were indexed.
-    try:
-        status = video.path.stat()
-    except OSError as error:
-        raise MediaError(video.path, f"cannot be read: {error.strerror}") from error
-    known = video.fingerprint
-    same = (status.st_size, status.st_mtime_ns) == (known.size_bytes, known.mtime_ns)
-    if not same and fingerprint(video.path).sha256 != known.sha256:
-        raise MediaError(
-            video.path, "has changed since it was indexed; run `vidsift index` on it first"
-        )
 
 
 def _catch_up(library: Library) -> None:

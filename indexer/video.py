@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -19,12 +20,15 @@ from indexer.shots import mark_shots
 from summarizer.summary import choose_segments
 from vidsift.config import Settings
 from vidsift.media.frames import Decoding, decode
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.media.subtitles import Sidecars, Subtitles, read_subtitles
 from vidsift.models.encoder import Encoder
 from vidsift.types import Clip, Fingerprint, FrameFeatures, IndexedVideo, Shot, VideoProbe
 
-__all__ = ["Recipe", "encode_cues", "index_video"]
+__all__ = ["Recipe", "encode_cues", "encode_texts", "index_video", "run_ahead"]
+
+_Item = TypeVar("_Item")
 
 _DRAFTS_AHEAD = 6  # clips that may wait for the encoder
 _THUMBNAIL = (320, 320)
@@ -54,13 +58,14 @@ def index_video(
     Raises:
         MediaError: the file cannot be used; its reason says why.
     """
-    video = probe(path)
     settings = recipe.settings
+    limits = MediaLimits.of(settings)
+    video = probe(path, limits=limits)
     with decode(
         video,
         sample_rate=settings.sample_rate,
         short_side=recipe.encoder.picture_size,
-        time_limit=settings.media_time_limit,
+        limits=limits,
     ) as frames:
         drafts = cut_clips(
             mark_shots(
@@ -73,7 +78,9 @@ def index_video(
             max_seconds=settings.max_clip_seconds,
             max_frames=settings.max_frames_per_clip,
         )
-        return _assemble(video, fingerprint, recipe, _ahead(drafts), frames, on_progress)
+        return _assemble(
+            video, fingerprint, recipe, run_ahead(drafts, _DRAFTS_AHEAD), frames, on_progress
+        )
 
 
 def _assemble(
@@ -112,7 +119,7 @@ def _assemble(
             on_progress(clips[-1].span.end, video.duration_seconds)
     duration = clips[-1].span.end
     subtitles = read_subtitles(
-        video, duration, recipe.sidecars, time_limit=recipe.settings.media_time_limit
+        video, duration, recipe.sidecars, limits=MediaLimits.of(recipe.settings)
     )
     found = FrameFeatures(np.concatenate(features), np.concatenate(pts))
     budget = min(
@@ -149,11 +156,19 @@ def encode_cues(
 ) -> Float32[np.ndarray, "m d"] | None:
     """The unit-length vectors of the cues' texts in their order; None where there are none."""
     texts = [cue.text for cue in subtitles.cues]
-    batches = [
-        encoder.encode_texts(texts[first : first + batch_size])
-        for first in range(0, len(texts), batch_size)
-    ]
-    return np.concatenate(batches) if batches else None
+    return encode_texts(texts, encoder, batch_size) if texts else None
+
+
+def encode_texts(
+    texts: Sequence[str], encoder: Encoder, batch_size: int
+) -> Float32[np.ndarray, "m d"]:
+    """The unit-length vectors of at least one text, in their order, a batch at a time."""
+    return np.concatenate(
+        [
+            encoder.encode_texts(texts[first : first + batch_size])
+            for first in range(0, len(texts), batch_size)
+        ]
+    )
 
 
 def _batches(drafts: Iterator[ClipDraft], size: int) -> Iterator[list[ClipDraft]]:
@@ -181,15 +196,15 @@ class _Stop(Exception):  # noqa: N818 - a signal to the thread, no error
     pass
 
 
-def _ahead(drafts: Iterator[ClipDraft]) -> Iterator[ClipDraft]:
-    """Run `drafts` in a thread of its own, a few clips ahead of the caller.
+def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
+    """Run `items` in a thread of its own, at most so many ahead of the caller.
 
     An error of the thread is raised here; when the caller leaves early, the thread ends.
     """
-    waiting: queue.Queue[ClipDraft | BaseException | None] = queue.Queue(_DRAFTS_AHEAD)
+    waiting: queue.Queue[_Item | BaseException | None] = queue.Queue(most)
     left = threading.Event()
 
-    def put(item: ClipDraft | BaseException | None) -> None:
+    def put(item: _Item | BaseException | None) -> None:
         while True:
             if left.is_set():
                 raise _Stop
@@ -201,8 +216,8 @@ def _ahead(drafts: Iterator[ClipDraft]) -> Iterator[ClipDraft]:
 
     def run() -> None:
         try:
-            for draft in drafts:
-                put(draft)
+            for item in items:
+                put(item)
             put(None)
         except _Stop:
             return

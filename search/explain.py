@@ -21,6 +21,7 @@ from search.fusion import CrossModal, Scale, attend
 from search.moments import find_moments, frame_spans
 from vidsift.errors import QueryError
 from vidsift.library import Library
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.media.still import read_frame
 from vidsift.models.attention import Pooler, pad_clips
@@ -158,9 +159,9 @@ def look_at(library: Library, video: VideoRecord, query: TextQuery, seconds: flo
         EncoderError: the library's encoder has no regions.
     """
     encoder = with_regions(library.encoder)
-    limit = library.settings.media_time_limit
+    limits = MediaLimits.of(library.settings)
     side = library.encoder.picture_size
-    image = read_frame(probe(video.path), seconds, short_side=side, time_limit=limit)
+    image = read_frame(probe(video.path, limits=limits), seconds, short_side=side, limits=limits)
     return LookedAt(seconds, image, encoder.heat_map(image, query.vector))
 
 

@@ -29,6 +29,7 @@ from vidsift import __version__
 from vidsift.errors import AnnotationError, MediaError, QueryError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.media.still import read_frame
 from vidsift.types import Answer, ClipRecord, SearchResult, Span, TextQuery
@@ -276,16 +277,20 @@ def _cuts(
         cut = Path(folder) / "cut.mp4"
         for number, place in enumerate(chosen):
             clip = inside.clip(place)
-            limit = library.settings.media_time_limit
+            limits = MediaLimits.of(library.settings)
             try:
                 cut_clip(
-                    probe(clip.video), clip.clip.span, cut, max_height=_CUT_HEIGHT, time_limit=limit
+                    probe(clip.video, limits=limits),
+                    clip.clip.span,
+                    cut,
+                    max_height=_CUT_HEIGHT,
+                    limits=limits,
                 )
                 picture = read_frame(
                     probe(cut),
                     clip.clip.span.duration / 2,
                     short_side=encoder.picture_size,
-                    time_limit=limit,
+                    limits=limits,
                 )
             except MediaError as error:
                 skipped.append(f"{clip.video}: {error.reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from summarizer.skim import Skim
 from vidsift.errors import MediaError
 from vidsift.library import Library
 from vidsift.media.cut import Cut, render_cuts
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.times import clock
 from vidsift.types import Span, VideoProbe
@@ -34,6 +36,7 @@ def render_skim(
         MediaError: a video is gone, or ffmpeg cannot render it.
         StorageError: `out` cannot be written.
     """
+    limits = MediaLimits.of(library.settings)
     probes: dict[int, VideoProbe] = {}
     rooms: dict[int, list[Span]] = {}
     for video in skim.videos:
@@ -42,7 +45,7 @@ def render_skim(
                 video.path,
                 "is gone since it was indexed; put it back, or run `vidsift index` again",
             )
-        probes[video.id] = probe(video.path)
+        probes[video.id] = probe(video.path, limits=limits)
         rooms[video.id] = [shot.span for shot in library.catalog.shots_of_video(video.id)]
     cuts = []
     for part in skim.parts:
@@ -56,5 +59,7 @@ def render_skim(
         out,
         crossfade_seconds=library.settings.crossfade_seconds,
         progress=progress,
-        time_limit=library.settings.media_time_limit or 120 + 20 * skim.duration_seconds,
+        limits=dataclasses.replace(
+            limits, time_limit=limits.time_limit or 120 + 20 * skim.duration_seconds
+        ),
     )

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vidsift.errors import MediaError, MediaTimeoutError
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.media.compose import CameraView, PictureShot, film_from_pictures
-from vidsift.media.process import ffmpeg_binary
 
 SIZE = (64, 36)
 STILL = CameraView(1.0)

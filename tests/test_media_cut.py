@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from vidsift.errors import MediaError, MediaTimeoutError, StorageError
 from vidsift.media.cut import cut_clip, render_segments
 from vidsift.media.frames import decode
+from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
 from vidsift.types import Span
 
@@ -149,10 +151,11 @@ def test_failure_leaves_nothing_and_keeps_what_was(make: Make, tmp_path: Path) -
     video = probe(make("clock.mp4", *_clock()))
     out = tmp_path / "skim.mp4"
     out.write_bytes(b"yesterday's")
+    limits = replace(DEFAULT_LIMITS, time_limit=1e-4)
     with pytest.raises(MediaError, match=r"clock\.mp4: only 0\.0 s of 1\.0 s"):
         cut_clip(video, Span(50.0, 51.0), out)
     with pytest.raises(MediaTimeoutError):
-        render_segments(video, [Span(0.0, 4.0)], out, time_limit=1e-4)
+        render_segments(video, [Span(0.0, 4.0)], out, limits=limits)
     assert [file.name for file in tmp_path.iterdir()] == ["skim.mp4"]
     assert out.read_bytes() == b"yesterday's"
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError
 from vidsift.media.frames import DecodedFrame, Decoding, decode, sample_size
+from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
 
 Make = Callable[..., Path]
@@ -222,7 +224,12 @@ def test_leaving_early_ends_ffmpeg_and_leaks_nothing(make: Make) -> None:
 def test_a_slow_consumer_is_neither_a_deadlock_nor_a_timeout(make: Make) -> None:
     path = make("long.mp4", *_source("320x240", rate="30", seconds=8))
     count = 0
-    with decode(probe(path), sample_rate=30.0, short_side=240, time_limit=2.0) as frames:
+    with decode(
+        probe(path),
+        sample_rate=30.0,
+        short_side=240,
+        limits=replace(DEFAULT_LIMITS, time_limit=2.0),
+    ) as frames:
         for _ in frames:
             count += 1
             if count % 40 == 0:
@@ -231,8 +238,9 @@ def test_a_slow_consumer_is_neither_a_deadlock_nor_a_timeout(make: Make) -> None
 
 
 def test_the_time_limit_hits(make: Make) -> None:
+    limits = replace(DEFAULT_LIMITS, time_limit=1e-4)
     path = make("long.mp4", *_source("320x240", rate="30", seconds=8))
-    with decode(probe(path), sample_rate=2.0, short_side=64, time_limit=1e-4) as frames:
+    with decode(probe(path), sample_rate=2.0, short_side=64, limits=limits) as frames:
         with pytest.raises(MediaTimeoutError, match=r"long\.mp4"):
             list(frames)
         pid = frames.pid

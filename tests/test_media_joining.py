@@ -18,10 +18,11 @@ from PIL import Image
 
 from vidsift.errors import MediaError, NotAVideoError
 from vidsift.media import cut
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.media.cut import Cut, render_cuts
 from vidsift.media.frames import decode
 from vidsift.media.probe import probe
-from vidsift.media.process import compile_stream, ffmpeg_binary, run_ffmpeg
+from vidsift.media.process import compile_stream, run_ffmpeg
 from vidsift.types import Span
 
 Make = Callable[..., Path]

@@ -11,8 +11,9 @@ import ffmpeg
 import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError, MediaToolError, StorageError
-from vidsift.media import process
-from vidsift.media.process import FfmpegRun, ffmpeg_binary, has_encoder, has_filter, run_ffmpeg
+from vidsift.media import binary
+from vidsift.media.binary import ffmpeg_binary, has_encoder, has_filter
+from vidsift.media.process import FfmpegRun, run_ffmpeg
 from vidsift.media.source import input_file
 
 
@@ -40,10 +41,10 @@ def test_failure_speaks_ffmpegs_last_meaningful_words(tmp_path: Path) -> None:
 
 def test_time_limit_kills_the_whole_group(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    stubborn = f"sleep 600 & echo $! > {pid_file}; wait"
+    stubborn = 'sleep 600 & echo $! > "$0"; wait'
     started = time.monotonic()
     with FfmpegRun(subject=Path("hangs.mp4"), time_limit=0.5) as run:
-        run.start(["/bin/sh", "-c", stubborn])
+        run.start(["/bin/sh", "-c", stubborn, str(pid_file)])
         with pytest.raises(MediaTimeoutError, match=r"hangs\.mp4: .*0\.5 s"):
             run.returncode()
     assert time.monotonic() - started < 10
@@ -111,7 +112,7 @@ def test_an_old_ffmpeg_on_path_is_passed_over(
         assert ffmpeg_binary() == str(old)
         old.unlink()
         monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(process.imageio_ffmpeg, "get_ffmpeg_exe", _no_wheel)
+        monkeypatch.setattr(binary.imageio_ffmpeg, "get_ffmpeg_exe", _no_wheel)
         ffmpeg_binary.cache_clear()
         with pytest.raises(MediaToolError, match=r"8\.0 or newer"):
             ffmpeg_binary()

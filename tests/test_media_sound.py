@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError
+from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
 from vidsift.media.sound import SOUND_RATE, SoundPiece, read_sound
 
@@ -144,9 +146,10 @@ def test_sound_that_cannot_be_decoded_says_why(make: Make) -> None:
 
 
 def test_time_limit_holds(make: Make) -> None:
+    limits = replace(DEFAULT_LIMITS, time_limit=1e-9)
     path = make("slow.mkv", *PICTURE, *tone(0, 4, total=4), "-c:a", "pcm_s16le")
     with pytest.raises(MediaTimeoutError):
-        list(read_sound(probe(path), 4.0, time_limit=1e-9))
+        list(read_sound(probe(path), 4.0, limits=limits))
 
 
 def test_leaving_early_ends_ffmpeg(make: Make) -> None:

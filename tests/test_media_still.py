@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from vidsift.errors import MediaError, MediaTimeoutError
 from vidsift.media.frames import decode
+from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
 from vidsift.media.still import read_frame
 
@@ -58,5 +60,6 @@ def test_beyond_the_end_there_is_none(make: Make) -> None:
 
 
 def test_the_time_limit_holds(make: Make) -> None:
+    limits = replace(DEFAULT_LIMITS, time_limit=1e-4)
     with pytest.raises(MediaTimeoutError):
-        read_frame(probe(make("slow.mp4", *_GREYS)), 0.0, short_side=60, time_limit=1e-4)
+        read_frame(probe(make("slow.mp4", *_GREYS)), 0.0, short_side=60, limits=limits)

@@ -12,7 +12,7 @@ import pytest
 from ui import demo_films
 from ui.demo_films import DEMO_QUERIES, DEMO_SOURCES, DemoSource, build_demo_videos
 from vidsift.errors import StorageError, VidsiftError
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.binary import ffmpeg_binary
 
 Calls = list[float]
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.binary import ffmpeg_binary
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -21,6 +21,7 @@ from summarizer.write import skim_name, write_skim
 from vidsift.errors import MediaError, StorageError
 from vidsift.library import Library
 from vidsift.media.cut import cut_clip
+from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
 from vidsift.types import Moment, Span, VideoRecord
 
@@ -80,8 +81,10 @@ def _clip(library: Library, video: VideoRecord, span: Span) -> Path:
     out = folder / name
     if not _used(out):
         _require(video)
-        limit = library.settings.media_time_limit
-        cut_clip(probe(video.path), span, out, max_height=_PLAYER_HEIGHT, time_limit=limit)
+        limits = MediaLimits.of(library.settings)
+        cut_clip(
+            probe(video.path, limits=limits), span, out, max_height=_PLAYER_HEIGHT, limits=limits
+        )
         _keep_newest(folder, _MAX_MOMENTS)
     return out
 

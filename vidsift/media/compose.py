@@ -135,7 +135,12 @@ def _shot_streams(
     canvases = {
         picture: (
             # A name with a % is a name here and not a pattern of many.
-            ffmpeg.input(file_url(picture), format="image2", pattern_type="none")
+            ffmpeg.input(
+                file_url(picture),
+                format="image2",
+                pattern_type="none",
+                protocol_whitelist="file,pipe",
+            )
             .filter(
                 "scale",
                 width,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,12 @@ from typing import Any
 import ffmpeg
 
 from vidsift.errors import MediaError, NotAVideoError, StorageError
+from vidsift.media.binary import has_encoder
 from vidsift.media.joining import Canvas, joined
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
 from vidsift.media.pieces import SAMPLE_RATE, Cut, Piece, lay_out, split_into_runs
 from vidsift.media.probe import probe as probe_file
-from vidsift.media.process import has_encoder, resolve_time_limit, run_ffmpeg
+from vidsift.media.process import run_ffmpeg
 from vidsift.media.source import file_url
 from vidsift.types import Span, VideoProbe
 
@@ -30,12 +33,18 @@ _MAX_PIXELS_IN_FLIGHT = 16_700_000
 # Of the time that a run takes, what the pieces take before they are joined.
 _SHARE_OF_PIECES = 0.6
 _TOLERANCE_SECONDS = 0.2
+_THREADS = min(8, os.cpu_count() or 1)  # each holds frames
 
 _Tell = Callable[[float], None]
 
 
 def cut_clip(
-    probe: VideoProbe, span: Span, out: Path, *, max_height: int = 720, time_limit: float = 0.0
+    probe: VideoProbe,
+    span: Span,
+    out: Path,
+    *,
+    max_height: int = 720,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> None:
     """Write `span` of a video to `out` as an mp4 that a browser plays, with sound if there is any.
 
@@ -44,10 +53,11 @@ def cut_clip(
 
     Raises:
         MediaError: there is no picture in the span, or ffmpeg failed.
-        MediaTimeoutError: the time limit (seconds; 0: 60 plus 4 a second of video) is used up.
+        MediaTimeoutError: the time limit is used up.
+        MediaLimitError: so is another one of `limits`.
         StorageError: `out` cannot be written.
     """
-    render_segments(probe, [span], out, max_height=max_height, time_limit=time_limit)
+    render_segments(probe, [span], out, max_height=max_height, limits=limits)
 
 
 def render_segments(
@@ -57,14 +67,14 @@ def render_segments(
     *,
     max_height: int = 1080,
     progress: Callable[[float], None] | None = None,
-    time_limit: float = 0.0,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> None:
     """Write the spans of one video one after the other to `out`, without cross-fades.
 
     See `render_cuts`.
     """
     cuts = [Cut(probe, span) for span in spans]
-    render_cuts(cuts, out, max_height=max_height, progress=progress, time_limit=time_limit)
+    render_cuts(cuts, out, max_height=max_height, progress=progress, limits=limits)
 
 
 def render_cuts(
@@ -74,7 +84,7 @@ def render_cuts(
     max_height: int = 1080,
     crossfade_seconds: float = 0.0,
     progress: Callable[[float], None] | None = None,
-    time_limit: float = 0.0,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> None:
     """Write the cuts one after the other to `out` (mp4), with sound if any of them has some.
 
@@ -91,11 +101,12 @@ def render_cuts(
         crossfade_seconds: how long two cuts that do not touch overlap; less where one of them is
             shorter than twice that.
         progress: called with the share that is done, 0 to 1.
-        time_limit: seconds for each run of ffmpeg; 0: 60 plus 4 for each second of video.
+        limits: what each run of ffmpeg may take.
 
     Raises:
         MediaError: a cut has no picture, or ffmpeg failed.
         MediaTimeoutError: a time limit is used up.
+        MediaLimitError: so is another one.
         StorageError: `out` cannot be written.
     """
     if not cuts:
@@ -105,7 +116,7 @@ def render_cuts(
     runs = split_into_runs(pieces, _inputs(cuts), canvas.rate)
     seconds = math.fsum(cut.span.duration for cut in cuts)
     read = math.fsum({cut.probe.path: cut.probe.duration_seconds for cut in cuts}.values())
-    limit = resolve_time_limit(time_limit, read + seconds)
+    limit = limits.seconds_for(read + seconds)
     encoding = _encoding(canvas)
     done = 0.0
 
@@ -117,7 +128,7 @@ def render_cuts(
         _appearing(out) as part,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".vidsift-") as folder,
     ):
-        renderer = _Renderer(canvas, Path(folder), out, limit)
+        renderer = _Renderer(canvas, Path(folder), out, limit, limits)
         if len(runs) == 1:
             renderer.render(runs[0], part, encoding, tell)
         else:
@@ -128,7 +139,7 @@ def render_cuts(
                 files.append(Path(folder) / f"{number}.mov")
                 renderer.render(run, files[-1], encoding | pcm, tell)
                 done += _seconds_of(run, canvas)
-            _concatenate(files, part, encoding, out=out, limit=limit)
+            _concatenate(files, part, encoding, out=out, limit=limit, limits=limits)
     if progress is not None:
         progress(1.0)
 
@@ -146,6 +157,7 @@ class _Renderer:
     folder: Path
     out: Path
     limit: float
+    limits: MediaLimits
 
     def render(
         self, pieces: Sequence[Piece], part: Path, encoding: dict[str, Any], tell: _Tell
@@ -171,7 +183,7 @@ class _Renderer:
             whole.append(
                 Piece(cut, 0, piece.frames, 0, piece.samples, piece.fade, piece.fade_samples)
             )
-        streams = joined(whole, self.canvas, [None] * len(whole), seeking=False)
+        streams = joined(whole, self.canvas, [None] * len(whole), seeking=False, limits=self.limits)
 
         def tell_joined(written: float) -> None:
             tell(seconds * _SHARE_OF_PIECES + written * (1 - _SHARE_OF_PIECES))
@@ -192,7 +204,7 @@ class _Renderer:
         written = 0.0
         # A container's seek can miss; then the file is read from its beginning.
         for seeking in (True, False):
-            streams = joined([piece], self.canvas, [label], seeking=seeking)
+            streams = joined([piece], self.canvas, [label], seeking=seeking, limits=self.limits)
             written = self._write(streams, part, encoding, piece.cut.probe.path, tell)
             if _is_as_long(written, promised):
                 return
@@ -207,7 +219,14 @@ class _Renderer:
     ) -> float:
         """Run ffmpeg; returns how many seconds it wrote."""
         film = ffmpeg.output(*streams, file_url(part), **encoding, r=str(self.canvas.rate))
-        run_ffmpeg(film, subject=subject, output=self.out, time_limit=self.limit, progress=tell)
+        run_ffmpeg(
+            film,
+            subject=subject,
+            output=self.out,
+            time_limit=self.limit,
+            limits=self.limits,
+            progress=tell,
+        )
         return _written_seconds(part)
 
 
@@ -242,6 +261,7 @@ def _concatenate(
     *,
     out: Path,
     limit: float,
+    limits: MediaLimits,
 ) -> None:
     names = files[0].parent / "files.ffconcat"
     names.write_text(
@@ -253,14 +273,16 @@ def _concatenate(
         ffmpeg.output(*streams, file_url(part), **encoding | {"vcodec": "copy"}),
         subject=out,
         output=out,
+        reads=[names.parent],
         time_limit=limit,
+        limits=limits,
     )
 
 
 def _encoding(canvas: Canvas) -> dict[str, Any]:
     options: dict[str, Any] = {"format": "mp4", "movflags": "+faststart", "map_metadata": -1}
     if has_encoder("libx264"):
-        options |= {"vcodec": "libx264", "preset": "veryfast", "crf": 23}
+        options |= {"vcodec": "libx264", "preset": "veryfast", "crf": 23, "threads": _THREADS}
     else:
         options |= {"vcodec": "mpeg4", "q:v": 4}
     if canvas.mixed:

@@ -24,13 +24,10 @@ import ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 
-from vidsift.errors import MediaError
-from vidsift.media.process import (
-    FfmpegRun,
-    compile_stream,
-    has_filter,
-    resolve_time_limit,
-)
+from vidsift.errors import MediaError, MediaLimitError
+from vidsift.media.binary import has_filter
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.process import FfmpegRun, compile_stream
 from vidsift.media.source import input_file
 from vidsift.types import VideoProbe
 
@@ -42,6 +39,9 @@ _MAX_ASPECT = 4
 _KEY = "vidsift"
 _TIME = re.compile(rb"frame:(\d+) +pts:(-?\d+|NOPTS)\b")
 _MICROSECONDS = 1_000_000
+# Frames a second, on the average and a minute's worth beside: high-speed cameras have 1,000.
+_MAX_RATE = 1_000
+_RATE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,11 @@ class DecodedFrame:
 
 
 def decode(
-    probe: VideoProbe, *, sample_rate: float, short_side: int, time_limit: float = 0.0
+    probe: VideoProbe,
+    *,
+    sample_rate: float,
+    short_side: int,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> Decoding:
     """Decode a video once: `with decode(...) as frames: for frame in frames: ...`.
 
@@ -66,13 +70,15 @@ def decode(
         probe: the video.
         sample_rate: samples a second.
         short_side: of the samples, in pixels; see `sample_size`.
-        time_limit: seconds to wait for ffmpeg in all; 0: 60 plus 4 for each second of video.
+        limits: what ffmpeg may take, and how long the video may last.
 
     Raises (while iterating):
         MediaError: the file cannot be read, or not a single frame could be decoded.
         MediaTimeoutError: the time limit is used up.
+        MediaLimitError: so is another one; or the video goes on for longer than any may, or has
+            more frames than a video of its length can have.
     """
-    return Decoding(probe, sample_rate=sample_rate, short_side=short_side, time_limit=time_limit)
+    return Decoding(probe, sample_rate=sample_rate, short_side=short_side, limits=limits)
 
 
 def sample_size(probe: VideoProbe, short_side: int) -> tuple[int, int]:
@@ -115,7 +121,7 @@ class Decoding:
     """
 
     def __init__(
-        self, probe: VideoProbe, *, sample_rate: float, short_side: int, time_limit: float
+        self, probe: VideoProbe, *, sample_rate: float, short_side: int, limits: MediaLimits
     ) -> None:
         if sample_rate <= 0 or short_side < 2:
             raise ValueError(f"cannot sample {sample_rate} a second at {short_side} pixels")
@@ -123,10 +129,11 @@ class Decoding:
         self.duration_seconds = 0.0
         self._probe = probe
         self._rate = float(sample_rate)
-        self._time_limit = time_limit
+        self._limits = limits
         self._run = FfmpegRun(
             subject=probe.path,
-            time_limit=resolve_time_limit(time_limit, probe.duration_seconds),
+            time_limit=limits.seconds_for(probe.duration_seconds),
+            limits=limits,
         )
         width, height = sample_size(probe, short_side)
         self._small = _Pictures(_SMALL_WIDTH, _SMALL_HEIGHT)
@@ -136,6 +143,7 @@ class Decoding:
         self._first_pts: int | None = None
         self._last_pts = 0
         self._last_cell = -1
+        self._decoded = 0
         self._dropped = 0
         # What `select` knows: its first and its previous time; both start anew with its graph.
         self._select_start: int | None = None
@@ -170,6 +178,8 @@ class Decoding:
         while self._have(self._small, self._small_times):
             index, pts = self._small_times.ready.popleft()
             small = self._small.ready.popleft()
+            self._decoded += 1
+            self._check_length()
             sample = self._take_sample(pts) if self._is_sampled(index, pts) else None
             if pts is None or (self._first_pts is not None and pts <= self._last_pts):
                 self._dropped += 1
@@ -180,9 +190,7 @@ class Decoding:
             seconds = (pts - self._first_pts) / _MICROSECONDS
             self.duration_seconds = seconds + float(1 / self._probe.frame_rate)
             # A file that gives frames may have been longer than it said.
-            self._run.time_limit = max(
-                self._run.time_limit, resolve_time_limit(self._time_limit, seconds)
-            )
+            self._run.allow(self._limits.seconds_for(seconds))
             cell = self._cell(pts, self._first_pts)
             if sample is not None and cell <= self._last_cell:
                 sample = None
@@ -196,7 +204,7 @@ class Decoding:
         cell = f"floor(({{}}-start_pts+1)*{self._rate!r}/{_MICROSECONDS})"
         on_grid = f"isnan(prev_pts)+gt({cell.format('pts')},{cell.format('prev_pts')})"
         both = (
-            input_file(probe.path)["V:0"]
+            input_file(probe.path, limits=self._limits)["V:0"]
             .filter("settb", f"1/{_MICROSECONDS}")
             .filter_multi_output("split")
         )
@@ -228,6 +236,21 @@ class Decoding:
                 output(samples, "rgb24", self._samples, self._sample_times),
             )
         )
+
+    def _check_length(self) -> None:
+        seconds = 0.0
+        if self._first_pts is not None:
+            seconds = (self._last_pts - self._first_pts) / _MICROSECONDS
+        reason = ""
+        if seconds > self._limits.max_seconds:
+            reason = (
+                f"goes on after {self._limits.max_hours:g} hours; raise media_max_hours if the"
+                " file is good"
+            )
+        elif self._decoded > _MAX_RATE * (seconds + _RATE_SECONDS):
+            reason = f"has {self._decoded:,} frames in {seconds:.1f} s, more than a video can have"
+        if reason:
+            raise MediaLimitError(self._probe.path, reason)
 
     def _cell(self, pts: int, start: int) -> int:
         # One microsecond is added because times are rounded to it: a third of a second is in.
@@ -268,7 +291,11 @@ class Decoding:
         return True
 
     def _finish(self) -> None:
+        # What comes now has nothing to go with it, and must not pile up.
+        self._small.is_over = self._samples.is_over = True
         status = self._run.returncode()
+        if limit := self._run.limit_error(status):
+            raise limit
         if self._first_pts is None:
             raise MediaError(
                 self._probe.path, f"no frame could be decoded: {self._run.reason(status)}"
@@ -296,6 +323,7 @@ class _Pictures:
         self.size = (width, height)
         self.ready: deque[UInt8[np.ndarray, "h w 3"]] = deque()
         self.ended = False
+        self.is_over = False
         self._begin()
 
     def _begin(self) -> None:
@@ -308,7 +336,8 @@ class _Pictures:
         self._left = self._left[count:]
         if not self._left:
             width, height = self.size
-            self.ready.append(np.frombuffer(self._picture, np.uint8).reshape(height, width, 3))
+            if not self.is_over:
+                self.ready.append(np.frombuffer(self._picture, np.uint8).reshape(height, width, 3))
             self._begin()
         self.ended = count == 0
         return not self.ended

@@ -12,6 +12,7 @@ from typing import Any
 import ffmpeg
 
 from vidsift.media.frames import tone_map
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
 from vidsift.media.pieces import SAMPLE_RATE, Cut, Piece
 from vidsift.media.source import file_url, input_file
 from vidsift.media.still import seek_lead
@@ -67,7 +68,12 @@ def _output_rate(rate: Fraction) -> Fraction:
 
 
 def joined(
-    pieces: Sequence[Piece], canvas: Canvas, labels: Sequence[Path | None], *, seeking: bool
+    pieces: Sequence[Piece],
+    canvas: Canvas,
+    labels: Sequence[Path | None],
+    *,
+    seeking: bool,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> list[Any]:
     """The streams of the film: its picture, and its sound if the canvas has any.
 
@@ -77,13 +83,16 @@ def joined(
         labels: for each piece the file of its label, or None.
         seeking: read from shortly before each piece; otherwise from the beginning of its video,
             which finds it where a container's seek misses.
+        limits: of which the size of frames is kept.
     """
     videos: list[Any] = []
     sounds: list[Any] = []
     leaving = leaving_sound = None
     for place, (piece, label) in enumerate(zip(pieces, labels, strict=True)):
         lead = seek_lead(piece.cut.probe) if seeking else math.inf
-        source = _Source(piece, canvas.rate, lead, place)
+        # Each input has its own decoder.
+        threads = 2 if len(pieces) > 1 else 0
+        source = _Source(piece, canvas.rate, lead, place, limits, threads)
         following = pieces[place + 1] if place + 1 < len(pieces) else None
         picture = _labelled(_picture(source, canvas), piece, canvas, label)
         lent = following.fade if following else 0
@@ -112,7 +121,15 @@ def joined(
 class _Source:
     """One piece's file as an input, and where in it the piece begins."""
 
-    def __init__(self, piece: Piece, rate: Fraction, lead: float, place: int) -> None:
+    def __init__(
+        self,
+        piece: Piece,
+        rate: Fraction,
+        lead: float,
+        place: int,
+        limits: MediaLimits,
+        threads: int,
+    ) -> None:
         cut = piece.cut
         # ffmpeg counts from the container's start, our times from the first frame.
         begin = cut.span.start + cut.probe.delay_seconds
@@ -132,7 +149,7 @@ class _Source:
         reading = {"t": _seconds(start - hundredths / 100 + piece.frames / rate + spare)}
         if hundredths:  # some formats cannot seek, not even to their beginning
             reading["ss"] = f"{hundredths / 100:.2f}"
-        self.stream = input_file(cut.probe.path, **reading)
+        self.stream = input_file(cut.probe.path, limits=limits, threads=threads, **reading)
         silence = f"anullsrc=sample_rate={SAMPLE_RATE}:channel_layout=stereo"
         self.silence = ffmpeg.input(
             silence, format="lavfi", t=_seconds(piece.frames / rate + spare)

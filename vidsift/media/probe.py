@@ -6,15 +6,16 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-from vidsift.errors import NotAVideoError
-from vidsift.media.process import FfmpegRun, compile_stream
+from vidsift.errors import MediaLimitError, NotAVideoError
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.process import MAX_LINES, FfmpegRun, compile_stream, too_many_pixels
 from vidsift.media.source import input_file
 from vidsift.types import SubtitleTrack, VideoProbe
 
 __all__ = ["probe"]
 
 _TIME_LIMIT = 60.0
-_INPUT = re.compile(r"^Input #0, (?P<container>.+), from '")
+_INPUT = re.compile(r"^Input #0, (?P<container>.+?), from '")
 _DURATION = re.compile(r"^  Duration: (?:(\d+):(\d\d):(\d\d(?:\.\d+)?)|N/A)")
 _START = re.compile(r"\bstart: (-?\d+(?:\.\d+)?)")
 _STREAM_START = re.compile(r", start (-?\d+(?:\.\d+)?)")
@@ -42,7 +43,7 @@ _NTSC = {
 } | {"14.99": Fraction(15000, 1001)}
 
 
-def probe(path: Path) -> VideoProbe:
+def probe(path: Path, *, limits: MediaLimits = DEFAULT_LIMITS) -> VideoProbe:
     """Read what the headers of a video say; no frame is decoded for the answer.
 
     Pictures that are attached to a sound file (cover art) are not video. Width and height are as
@@ -53,17 +54,38 @@ def probe(path: Path) -> VideoProbe:
         NotAVideoError: the file is empty, is no media, or has no video stream.
         MediaError: the file is absent, not a file, or may not be read.
         MediaTimeoutError: ffmpeg hangs on it.
+        MediaLimitError: it is longer, or its frames are larger, than `limits` allows.
     """
-    source = input_file(path)
-    with FfmpegRun(subject=path, time_limit=_TIME_LIMIT) as run:
+    source = input_file(path, limits=limits)
+    with FfmpegRun(subject=path, time_limit=_TIME_LIMIT, limits=limits) as run:
         # Without an output ffmpeg describes its input and ends; its status is never 0.
         run.start([*compile_stream(source.output("-"), loglevel="info")[:-2]])
         status = run.returncode()
         lines = list(run.lines)
         header = next((n for n, line in enumerate(lines) if _INPUT.match(line)), None)
         if header is None:
+            if limited := run.limit_error(status):
+                raise limited
+            if len(lines) == MAX_LINES:
+                raise MediaLimitError(path, f"says more than {MAX_LINES:,} lines about itself")
             raise NotAVideoError(path, _why_unreadable(run, status))
-    return _parse(path, lines[header:])
+        # A name may have lines of its own, which could pass for those of ffmpeg.
+        more = f"{path}':".split("\n")[1:]
+        header_lines = 1 + sum(bool(line.rstrip()) for line in more)
+        described = _parse(path, lines[header : header + 1] + lines[header + header_lines :])
+        if described is None:
+            raise run.limit_error(status) or NotAVideoError(
+                path, "has a video stream whose picture size cannot be read"
+            )
+    if described.width * described.height > limits.max_pixels:
+        raise too_many_pixels(path, described.width, described.height, limits)
+    if described.duration_seconds > limits.max_seconds:
+        raise MediaLimitError(
+            path,
+            f"says that it lasts {described.duration_seconds / 3600:,.1f} hours,"
+            f" {limits.max_hours:g} are the most; raise media_max_hours if the file is good",
+        )
+    return described
 
 
 def _why_unreadable(run: FfmpegRun, status: int) -> str:
@@ -74,7 +96,8 @@ def _why_unreadable(run: FfmpegRun, status: int) -> str:
     return f"is not a video: {run.reason(status)}"
 
 
-def _parse(path: Path, lines: list[str]) -> VideoProbe:
+def _parse(path: Path, lines: list[str]) -> VideoProbe | None:
+    """What the lines say; None where they do not tell the size of the picture."""
     duration = start = 0.0
     video: str | None = None
     has_audio = False
@@ -105,7 +128,7 @@ def _parse(path: Path, lines: list[str]) -> VideoProbe:
         raise NotAVideoError(path, "has no video stream" + (", only sound" if has_audio else ""))
     described = _VIDEO.match(video)
     if described is None or not int(described["width"]) * int(described["height"]):
-        raise NotAVideoError(path, "has a video stream whose picture size cannot be read")
+        return None
     width, height = _displayed(video, int(described["width"]), int(described["height"]), rotation)
     named = _INPUT.match(lines[0])
     begins = _STREAM_START.search(video)

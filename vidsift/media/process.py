@@ -1,130 +1,61 @@
-"""Runs of ffmpeg: one process group each, a time limit, no shell, no threads.
+"""Runs of ffmpeg: one process group each, limits on all that it takes, no shell, no threads.
 
 Each pipe of a run is read by a handler when `select` says that it has something to say, so a run
-needs no reader threads and can be left at any point: leaving kills the process group.
+needs no reader threads and can be left at any point: leaving kills the process group. What a run
+may open and take is said to `vidsift.media.launcher`, which every run begins with.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import re
+import resource
 import selectors
-import shutil
 import signal
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 import ffmpeg
-import imageio_ffmpeg
 
 from vidsift.errors import (
     MediaError,
+    MediaLimitError,
     MediaTimeoutError,
     MediaToolError,
     StorageError,
     VidsiftError,
 )
+from vidsift.media.binary import ffmpeg_binary
+from vidsift.media.complaints import meaningful
+from vidsift.media.launch import launched
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.liveness import Liveness
 from vidsift.media.source import unquoted
 
-__all__ = [
-    "FfmpegRun",
-    "compile_stream",
-    "ffmpeg_binary",
-    "has_encoder",
-    "has_filter",
-    "resolve_time_limit",
-    "run_ffmpeg",
-]
+__all__ = ["MAX_LINES", "FfmpegRun", "compile_stream", "run_ffmpeg", "too_many_pixels"]
 
-# Older versions decode the same frames, but 5.1 and 7.0 do not tell how long a first frame is
-# delayed by an edit list (so that a cut would be late by that), and 5.1 ends well on a full disk.
-_OLDEST = (8, 0)
-_MAX_LINES = 20_000
+# Of filters; they and decoders hold frames in flight and stacks for each of their threads.
+_FILTER_THREADS = 4
+# Elsewhere than on Linux the limit of CPU time could not be raised for a file that goes on.
+_CAN_RAISE_CPU = hasattr(resource, "prlimit")
+_MAX_WAIT = 1.0  # seconds between two looks at whether ffmpeg does anything
+
+MAX_LINES = 20_000
+"""So many lines of what ffmpeg says are kept, the last ones."""
+
 _MAX_LINE = 2_000
-_PREFIX = re.compile(r"^(?:\[[^\]]*@ 0x[0-9a-f]+\] )+")
-# Lines that only repeat that something went wrong.
-_EMPTY_PHRASES = re.compile(
-    r"^(?:Conversion failed!|Error opening (?:input|output) files?\b.*|Exiting normally.*"
-    r"|Last message repeated.*|Error while filtering: .*|Task finished with error code.*"
-    r"|Error : .*|Error initializing .*|Terminating thread with return code.*"
-    r"|Nothing was written into output file.*"
-    r"|Error sending frames? to consumers: .*|At least one output file must be specified"
-    r"|Error selecting an encoder|Could not open encoder before EOF"
-    r"|Output file (?:#\d+ )?(?:is empty|does not contain).*"
-    # Of our own pipes, where frames closer together than a tick of theirs are no fault of the file.
-    r"|Application provided invalid, non monotonically increasing dts to muxer.*"
-    r"|Cannot determine format of input .* after EOF)$"
-)
-_ERROR_OPENING = re.compile(r"^Error opening (?:input|output)(?: file)?: ")
-
-
-@cache
-def ffmpeg_binary() -> str:
-    """The ffmpeg to run: that of PATH if it is new enough, else imageio-ffmpeg's.
-
-    Raises:
-        MediaToolError: neither is there.
-    """
-    on_path = shutil.which("ffmpeg")
-    if on_path and _version(on_path) >= _OLDEST:
-        return on_path
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        oldest = ".".join(map(str, _OLDEST))
-        raise MediaToolError(
-            on_path or "ffmpeg",
-            f"no ffmpeg {oldest} or newer was found; install ffmpeg or imageio-ffmpeg's wheel",
-        ) from error
-
-
-def _version(binary: str) -> tuple[int, int]:
-    said = _ask(binary, "-version")
-    numbers = re.match(r"ffmpeg version n?(\d+)\.(\d+)", said)
-    # A build from git carries no number; it is new.
-    return (int(numbers[1]), int(numbers[2])) if numbers else (99, 0) if said else (0, 0)
-
-
-def _ask(binary: str, *arguments: str) -> str:
-    done = subprocess.run(
-        [binary, "-hide_banner" if arguments[0] != "-version" else "-nostdin", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=60,
-        check=False,
-    )
-    return done.stdout
-
-
-@cache
-def _listed(kind: str) -> frozenset[str]:
-    lines = _ask(ffmpeg_binary(), kind).splitlines()
-    return frozenset(words[1] for line in lines if len(words := line.split()) > 1)
-
-
-def has_filter(name: str) -> bool:
-    """Whether the ffmpeg in use has this filter."""
-    return name in _listed("-filters")
-
-
-def has_encoder(name: str) -> bool:
-    """Whether the ffmpeg in use has this encoder."""
-    return name in _listed("-encoders")
-
-
-def resolve_time_limit(time_limit: float, video_seconds: float) -> float:
-    """Seconds that a run over so much video may take; 0 stands for 60 plus 4 for each second."""
-    return time_limit or 60.0 + 4.0 * video_seconds
+_TOO_MANY_PIXELS = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
+_OUT_OF_MEMORY = (
+    "Cannot allocate memory", "bad_alloc", "Resource temporarily unavailable", "out of memory",
+)  # fmt: skip
 
 
 def compile_stream(stream: Any, *, loglevel: str = "error") -> list[str]:
@@ -137,8 +68,18 @@ def compile_stream(stream: Any, *, loglevel: str = "error") -> list[str]:
         "-nostats",
         "-loglevel",
         f"repeat+{loglevel}",
+        *("-filter_threads", str(_FILTER_THREADS), "-filter_complex_threads", str(_FILTER_THREADS)),
         *map(unquoted, rest),
     ]
+
+
+def too_many_pixels(path: Path, width: int, height: int, limits: MediaLimits) -> MediaLimitError:
+    """The error of a file whose frames are larger than `limits` allows."""
+    return MediaLimitError(
+        path,
+        f"has frames of {width} x {height} pixels, {limits.max_pixels:,} are the most; raise "
+        "media_max_pixels if the file is good",
+    )
 
 
 class FfmpegRun:
@@ -146,18 +87,28 @@ class FfmpegRun:
 
     `subject` is the file that errors name, `output` the one that is written, if it is another, for
     errors of the disk. `time_limit` bounds the seconds spent waiting for
-    ffmpeg, so that a slow consumer of its output is not held against the file; it may be raised
-    while the run goes on.
+    ffmpeg, so that a slow consumer of its output is not held against the file; `allow` may raise it
+    while the run goes on. `limits` bounds the rest.
     """
 
-    def __init__(self, *, subject: Path, time_limit: float, output: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        subject: Path,
+        time_limit: float,
+        output: Path | None = None,
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:
         if time_limit <= 0:
             raise ValueError(f"time_limit must be positive, got {time_limit}")
         self.subject = subject
         self.output = output or subject
         self.time_limit = time_limit
-        self.lines: deque[str] = deque(maxlen=_MAX_LINES)
+        self.lines: deque[str] = deque(maxlen=MAX_LINES)
+        self._limits = limits
+        self._cpu_hours = math.ceil(time_limit / 3600)
         self._waited = 0.0
+        self._liveness: Liveness | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._selector = selectors.DefaultSelector()
         self._reading: list[IO[bytes]] = []
@@ -182,6 +133,18 @@ class FfmpegRun:
             raise RuntimeError("ffmpeg was not started")
         return self._process.pid
 
+    def allow(self, seconds: float) -> None:
+        """Let the run take so long, if that is longer than it may already."""
+        if seconds <= self.time_limit:
+            return
+        self.time_limit = seconds
+        if seconds > self._cpu_hours * 3600:
+            self._cpu_hours = math.ceil(2 * seconds / 3600)
+            if self._process is not None and _CAN_RAISE_CPU:
+                with contextlib.suppress(OSError):  # it has just ended
+                    _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+                    resource.prlimit(self.pid, resource.RLIMIT_CPU, (self._cpu_seconds(), hard))
+
     def open_pipe(self, on_ready: Callable[[int], bool]) -> int:
         """Open a pipe for ffmpeg to write into (`pipe:N` with the number that is returned).
 
@@ -197,23 +160,35 @@ class FfmpegRun:
         self._watch(os.fdopen(reading, "rb", buffering=0), on_ready)
         return writing
 
-    def start(self, command: Sequence[str]) -> None:
-        """Start `command`, the binary first."""
+    def start(self, command: Sequence[str], *, reads: Sequence[Path] = ()) -> None:
+        """Start `command`, the binary first.
+
+        It can open the files that it names and what `reads` names besides (a folder: all in it).
+        """
         try:
+            if not os.access(command[0], os.X_OK):
+                raise MediaToolError(command[0], "cannot be run; install ffmpeg anew")
             self._process = subprocess.Popen(
-                command,
+                launched(command, self._limits, self._cpu_seconds(), reads),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=self._childs,
                 start_new_session=True,
-                env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1", "LC_ALL": "C"},
+                # Threads would have arenas of their own, each 64 MB of address space (glibc).
+                env={
+                    **os.environ,
+                    "AV_LOG_FORCE_NOCOLOR": "1",
+                    "LC_ALL": "C",
+                    "MALLOC_ARENA_MAX": "4",
+                },
             )
         except OSError as error:
             raise MediaToolError(command[0], f"cannot be run: {error.strerror}") from error
         finally:
             self._close_childs()
         assert self._process.stderr is not None  # noqa: S101 - asked for above
+        self._liveness = Liveness(self._process.pid, self._limits.stall_seconds)
         self._watch(self._process.stderr, self._read_stderr)
 
     def pump(self) -> bool:
@@ -235,17 +210,16 @@ class FfmpegRun:
             pass
         if self._process is None:
             raise RuntimeError("ffmpeg was not started")
-        try:
-            return self._process.wait(timeout=max(0.1, self.time_limit - self._waited))
-        except subprocess.TimeoutExpired:
-            raise self._timeout() from None
+        while True:
+            started = time.monotonic()
+            try:
+                return self._process.wait(timeout=_MAX_WAIT)
+            except subprocess.TimeoutExpired:
+                self._has_waited(time.monotonic() - started)
 
     def complaints(self) -> list[str]:
         """What ffmpeg said that means something to a person, in order."""
-        subject = os.fsencode(self.subject).decode("utf-8", "replace")
-        said = (_PREFIX.sub("", line).replace(f"file:{subject}: ", "") for line in self.lines)
-        words = (_ERROR_OPENING.sub("", line.strip()) for line in said)
-        return [line for line in words if line and not _EMPTY_PHRASES.match(line)]
+        return meaningful(self.lines, self.subject)
 
     def reason(self, returncode: int) -> str:
         """Why the run failed, in ffmpeg's own last meaningful words."""
@@ -262,7 +236,24 @@ class FfmpegRun:
                 f"{self.output.parent}: the disk filled up while {self.output.name} was written; "
                 "free some space and try again"
             )
-        return MediaError(self.subject, self.reason(returncode))
+        return self.limit_error(returncode) or MediaError(self.subject, self.reason(returncode))
+
+    def limit_error(self, returncode: int) -> MediaLimitError | None:
+        """The error to raise if the run, which failed, did so because of a limit."""
+        limits = self._limits
+        said = "\n".join(self.lines)
+        if found := _TOO_MANY_PIXELS.search(said):
+            return too_many_pixels(self.subject, int(found[1]), int(found[2]), limits)
+        reason = ""
+        if returncode == -signal.SIGXCPU:
+            reason = "took more CPU time than its time limit stands for; raise media_time_limit"
+        elif returncode == -signal.SIGXFSZ or "File too large" in said:
+            reason = f"would fill a file of {limits.output_mb} MB; raise media_output_mb"
+        elif any(words in said for words in _OUT_OF_MEMORY):
+            reason = f"needs more memory than {limits.memory_mb} MB; raise media_memory_mb"
+        if returncode == 0 or not reason:
+            return None
+        return MediaLimitError(self.subject, f"{reason} if the file is good")
 
     def close(self) -> None:
         """Kill the process group if it is still there and release all pipes; may be repeated."""
@@ -286,20 +277,30 @@ class FfmpegRun:
     def _wait_ready(self) -> list[tuple[selectors.SelectorKey, int]]:
         ready = self._selector.select(0)
         while not ready:
-            left = self.time_limit - self._waited
-            if left <= 0:
-                raise self._timeout()
             started = time.monotonic()
-            ready = self._selector.select(left)
-            self._waited += time.monotonic() - started
+            ready = self._selector.select(max(0.0, min(_MAX_WAIT, self.time_limit - self._waited)))
+            self._has_waited(time.monotonic() - started, gave=bool(ready))
         return ready
 
-    def _timeout(self) -> MediaTimeoutError:
-        return MediaTimeoutError(
-            self.subject,
-            f"ffmpeg was still busy after {self.time_limit:g} s; raise media_time_limit if the "
-            "file is good",
-        )
+    def _has_waited(self, seconds: float, *, gave: bool = False) -> None:
+        """Count the time, and say so if ffmpeg has gone on for too long, or not at all."""
+        self._waited += seconds
+        if self._waited >= self.time_limit and not gave:
+            raise MediaTimeoutError(
+                self.subject,
+                f"ffmpeg was still busy after {self.time_limit:g} s; raise media_time_limit if the "
+                "file is good",
+            )
+        if self._liveness is not None and self._liveness.is_stalled(self._waited):
+            raise MediaLimitError(
+                self.subject,
+                f"ffmpeg did nothing at all for {self._limits.stall_seconds:g} s; raise "
+                "media_stall_seconds if the disk is that slow",
+            )
+
+    def _cpu_seconds(self) -> int:
+        """A net under the time limit: 4 s a second of it for each core, an hour of it at least."""
+        return 4 * 3600 * max(1, self._cpu_hours) * (os.cpu_count() or 1) if _CAN_RAISE_CPU else 0
 
     def _read_stderr(self, fd: int) -> bool:
         data = os.read(fd, 1 << 16)
@@ -318,6 +319,8 @@ def run_ffmpeg(
     subject: Path,
     time_limit: float,
     output: Path | None = None,
+    reads: Sequence[Path] = (),
+    limits: MediaLimits = DEFAULT_LIMITS,
     progress: Callable[[float], None] | None = None,
 ) -> str:
     """Run an ffmpeg-python output stream to its end and return what ffmpeg wrote to stderr.
@@ -327,10 +330,13 @@ def run_ffmpeg(
         subject: the file that an error names.
         time_limit: seconds, positive.
         output: the file that an error of the disk names, if it is another.
+        reads: files and folders that ffmpeg opens without being told so on its command line.
+        limits: on all but the time.
         progress: called in this thread with the seconds of output written so far.
 
     Raises:
         MediaTimeoutError: the time limit is used up.
+        MediaLimitError: so is another one.
         StorageError: the disk is full.
         MediaError: ffmpeg failed; in its last meaningful words.
     """
@@ -348,10 +354,10 @@ def run_ffmpeg(
         return bool(data)
 
     command = compile_stream(stream, loglevel="warning")
-    with FfmpegRun(subject=subject, time_limit=time_limit, output=output) as run:
+    with FfmpegRun(subject=subject, time_limit=time_limit, output=output, limits=limits) as run:
         if progress is not None:
             command[1:1] = ["-progress", f"pipe:{run.open_pipe(on_progress)}"]
-        run.start(command)
+        run.start(command, reads=reads)
         status = run.returncode()
         if status:
             raise run.failure(status)

@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from vidsift.errors import MediaError
-from vidsift.media.process import FfmpegRun, compile_stream, resolve_time_limit
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.process import FfmpegRun, compile_stream
 from vidsift.media.source import input_file
 from vidsift.types import VideoProbe
 
@@ -46,7 +47,11 @@ class SoundPiece:
 
 
 def read_sound(
-    probe: VideoProbe, seconds: float, *, piece_seconds: float = 300.0, time_limit: float = 0.0
+    probe: VideoProbe,
+    seconds: float,
+    *,
+    piece_seconds: float = 300.0,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> Generator[SoundPiece, None, None]:
     """The first sound track of a video from its first frame on, in pieces that follow each other.
 
@@ -57,11 +62,12 @@ def read_sound(
         probe: the video.
         seconds: how long its frames last; sound that goes on after them is left out.
         piece_seconds: the longest piece; each is at most 20 s shorter, the last one apart.
-        time_limit: seconds to wait for ffmpeg in all; 0: 60 plus 4 for each second of video.
+        limits: what ffmpeg may take.
 
     Raises:
         MediaError: the video has no sound, or none of it can be decoded.
         MediaTimeoutError: the time limit is used up.
+        MediaLimitError: so is another one.
     """
     if piece_seconds <= _SEARCH_SECONDS:
         raise ValueError(f"a piece must be longer than {_SEARCH_SECONDS} s, got {piece_seconds}")
@@ -70,7 +76,7 @@ def read_sound(
     longest = round(piece_seconds * SOUND_RATE)
     place = 0
     left = np.zeros(0, np.int16)
-    with contextlib.closing(_decoded(probe, seconds, longest // 4, time_limit)) as decoded:
+    with contextlib.closing(_decoded(probe, seconds, longest // 4, limits)) as decoded:
         for samples in decoded:
             left = np.concatenate([left, samples])
             while len(left) > longest:
@@ -94,7 +100,7 @@ def _quietest_end(samples: np.ndarray) -> int:
 
 
 def _decoded(
-    probe: VideoProbe, seconds: float, at_least: int, time_limit: float
+    probe: VideoProbe, seconds: float, at_least: int, limits: MediaLimits
 ) -> Generator[np.ndarray, None, None]:
     """What ffmpeg decodes, as int16 from the first frame on, `at_least` so many samples a time."""
     waiting = bytearray()
@@ -111,9 +117,9 @@ def _decoded(
         return samples
 
     first, end = probe.delay_seconds, probe.delay_seconds + seconds
-    limit = resolve_time_limit(time_limit, probe.duration_seconds)
-    with FfmpegRun(subject=probe.path, time_limit=limit) as run:
-        source = input_file(probe.path)
+    limit = limits.seconds_for(probe.duration_seconds)
+    with FfmpegRun(subject=probe.path, time_limit=limit, limits=limits) as run:
+        source = input_file(probe.path, limits=limits)
         sound = (
             source["a:0"]
             .filter("aformat", sample_fmts="s16", channel_layouts="mono", sample_rates=SOUND_RATE)
@@ -135,6 +141,8 @@ def _decoded(
                 num_samples += len(samples)
                 yield samples
         status = run.returncode()
+        if limited := run.limit_error(status):
+            raise limited
         if waiting:
             yield taken()
         elif not num_samples:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from vidsift.errors import MediaError
 from vidsift.media.frames import sample_size, tone_map
-from vidsift.media.process import FfmpegRun, compile_stream, resolve_time_limit
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.process import FfmpegRun, compile_stream
 from vidsift.media.source import input_file
 from vidsift.types import VideoProbe
 
@@ -21,7 +23,11 @@ _TOLERANCE_SECONDS = 0.0005
 
 
 def read_frame(
-    probe: VideoProbe, seconds: float, *, short_side: int, time_limit: float = 0.0
+    probe: VideoProbe,
+    seconds: float,
+    *,
+    short_side: int,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The first frame that is shown at or after `seconds` from the first, RGB and upright.
 
@@ -30,13 +36,13 @@ def read_frame(
 
     Raises:
         MediaError: the file cannot be read, or has no frame there.
-        MediaTimeoutError: the time limit (seconds; 0: 60 plus 4 a second of video) is used up.
+        MediaTimeoutError: the time limit is used up.
+        MediaLimitError: so is another one of `limits`.
     """
-    limit = resolve_time_limit(time_limit, probe.duration_seconds)
     # Quick where a frame begins at that very time, as every sampled one does. A container's seek
     # can miss, and between two frames nothing is found: then the file is read from its beginning.
     for lead in (seek_lead(probe), math.inf):
-        if (picture := _read(probe, seconds, short_side, lead, limit)) is not None:
+        if (picture := _read(probe, seconds, short_side, lead, limits)) is not None:
             return picture
     raise MediaError(probe.path, f"no frame could be decoded at {seconds:.1f} s")
 
@@ -51,16 +57,18 @@ def seek_lead(probe: VideoProbe) -> float:
 
 
 def _read(
-    probe: VideoProbe, seconds: float, short_side: int, lead: float, limit: float
+    probe: VideoProbe, seconds: float, short_side: int, lead: float, limits: MediaLimits
 ) -> UInt8[np.ndarray, "h w 3"] | None:
     # ffmpeg counts from the container's start, our times from the first frame.
     start = max(0.0, seconds) + probe.delay_seconds
     seek = max(0.0, start - lead)
     earliest = start - seek - _TOLERANCE_SECONDS
-    reading, wanted = {}, f"gte(t,{earliest:.6f})"
+    reading: dict[str, Any] = {}
+    wanted = f"gte(t,{earliest:.6f})"
     if lead < math.inf:
         latest = earliest + 2 * _TOLERANCE_SECONDS
-        reading, wanted = {"t": f"{latest + 0.1:.6f}"}, f"between(t,{earliest:.6f},{latest:.6f})"
+        reading["t"] = f"{latest + 0.1:.6f}"
+        wanted = f"between(t,{earliest:.6f},{latest:.6f})"
     if seek > 0:  # some formats cannot seek, not even to their beginning
         reading["ss"] = f"{seek:.6f}"
     width, height = sample_size(probe, short_side)
@@ -71,8 +79,9 @@ def _read(
         content.extend(data)
         return bool(data)
 
-    with FfmpegRun(subject=probe.path, time_limit=limit) as run:
-        stream = input_file(probe.path, **reading)["V:0"]
+    limit = limits.seconds_for(probe.duration_seconds)
+    with FfmpegRun(subject=probe.path, time_limit=limit, limits=limits) as run:
+        stream = input_file(probe.path, limits=limits, **reading)["V:0"]
         stream = stream.filter("select", wanted)
         stream = stream.filter("scale", width, height, flags="bicubic")
         if probe.is_hdr:

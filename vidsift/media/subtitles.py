@@ -15,7 +15,8 @@ import ffmpeg
 
 from vidsift.errors import MediaError
 from vidsift.media.cues import parse_cues, place_cues
-from vidsift.media.process import resolve_time_limit, run_ffmpeg
+from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
+from vidsift.media.process import run_ffmpeg
 from vidsift.media.source import file_url, input_file
 from vidsift.types import Cue, VideoProbe
 
@@ -108,7 +109,11 @@ def _tail(sidecar: Path, video: Path) -> str:
 
 
 def read_subtitles(
-    probe: VideoProbe, duration_seconds: float, sidecars: Sidecars, *, time_limit: float = 0.0
+    probe: VideoProbe,
+    duration_seconds: float,
+    sidecars: Sidecars,
+    *,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> Subtitles:
     """Read what is said in a video from the files beside it and the tracks of text inside it.
 
@@ -121,13 +126,13 @@ def read_subtitles(
         probe: the video.
         duration_seconds: of its frames; no cue lasts longer.
         sidecars: the finder of sidecars.
-        time_limit: seconds for the run of ffmpeg; 0: 60 plus 4 for each second of video.
+        limits: what the run of ffmpeg may take.
     """
     stamp = sidecars.stamp(probe.path)
     cues: list[Cue] = []
     notes: list[str] = []
     seen: dict[str, list[Cue]] = {}
-    for track, name, data in _sources(probe, sidecars, notes, time_limit):
+    for track, name, data in _sources(probe, sidecars, notes, limits):
         inside = name != track
         shift = -probe.delay_seconds
         if inside:
@@ -151,7 +156,7 @@ def _is_said(cue: Cue, seen: dict[str, list[Cue]]) -> bool:
 
 
 def _sources(
-    probe: VideoProbe, sidecars: Sidecars, notes: list[str], time_limit: float
+    probe: VideoProbe, sidecars: Sidecars, notes: list[str], limits: MediaLimits
 ) -> Iterator[tuple[str, str, bytes]]:
     """The track, the file name and the bytes of each set of subtitles that can be read."""
     for path in sidecars.of(probe.path):
@@ -168,11 +173,11 @@ def _sources(
             continue
         track = _tail(path, probe.path)
         yield track, track, data
-    yield from _embedded(probe, notes, time_limit)
+    yield from _embedded(probe, notes, limits)
 
 
 def _embedded(
-    probe: VideoProbe, notes: list[str], time_limit: float
+    probe: VideoProbe, notes: list[str], limits: MediaLimits
 ) -> Iterator[tuple[str, str, bytes]]:
     """The text tracks inside the video, by one run of ffmpeg, with the container's own times."""
     names = {}
@@ -185,7 +190,7 @@ def _embedded(
     if not names:
         return
     with tempfile.TemporaryDirectory(prefix="vidsift-") as folder:
-        source = input_file(probe.path)
+        source = input_file(probe.path, limits=limits)
         files, outputs = {}, []
         for number in names:
             styled = probe.subtitle_tracks[number].codec in ("ass", "ssa")
@@ -199,12 +204,12 @@ def _embedded(
                     output_ts_offset=_AHEAD_SECONDS,
                 )
             )
-        limit = resolve_time_limit(time_limit, probe.duration_seconds)
         try:
             run_ffmpeg(
                 ffmpeg.merge_outputs(*outputs).global_args("-copyts"),
                 subject=probe.path,
-                time_limit=limit,
+                time_limit=limits.seconds_for(probe.duration_seconds),
+                limits=limits,
             )
         except MediaError as error:
             notes.append(f"its subtitle tracks cannot be read: {error.reason}")
