@@ -28,6 +28,8 @@ def source_problem(video: VideoRecord) -> str:
         return "is gone since it was indexed; put it back, or run `vidsift index` again"
     except OSError as error:
         return f"cannot be read: {error.strerror}; mend that, or run `vidsift index` again"
+    except ValueError as error:  # a NUL, which only a damaged row of the catalog holds
+        return f"is no name of a file ({error}); run `vidsift index` again"
     return "has other content than when it was indexed; run `vidsift index` on it again"
 
 

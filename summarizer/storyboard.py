@@ -14,6 +14,7 @@ from summarizer.skim import Skim
 from summarizer.skim_reasons import skim_reasons
 from vidsift.errors import DamagedLibraryError
 from vidsift.library import Library
+from vidsift.store.inside import read_inside
 from vidsift.times import clock
 from vidsift.types import Span, VideoRecord
 
@@ -32,7 +33,7 @@ def skim_pictures(library: Library, skim: Skim) -> list[bytes]:
         DamagedLibraryError: a thumbnail is not there.
     """
     paths = skim_thumbnails(library, skim)
-    return [_read(path, part.video) for path, part in zip(paths, skim.parts, strict=True)]
+    return [_read(library, path, part.video) for path, part in zip(paths, skim.parts, strict=True)]
 
 
 def skim_thumbnails(library: Library, skim: Skim) -> list[Path]:
@@ -50,9 +51,9 @@ def skim_thumbnails(library: Library, skim: Skim) -> list[Path]:
     return paths
 
 
-def _read(thumbnail: Path, video: VideoRecord) -> bytes:
+def _read(library: Library, thumbnail: Path, video: VideoRecord) -> bytes:
     try:
-        return thumbnail.read_bytes()
+        return read_inside(library.root, thumbnail)
     except OSError as error:
         raise DamagedLibraryError(
             f"{error.filename}: a thumbnail cannot be read: {error.strerror};"

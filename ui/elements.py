@@ -16,7 +16,14 @@ from typing import Literal
 
 import streamlit as st
 
-from vidsift.errors import LibraryNotFoundError, QuestionSyntaxError, VidsiftError
+from ui import session
+from vidsift.errors import (
+    DamagedLibraryError,
+    LibraryNotFoundError,
+    QuestionSyntaxError,
+    VidsiftError,
+)
+from vidsift.store.inside import read_inside
 
 __all__ = [
     "ALERTS_PAGE",
@@ -178,12 +185,18 @@ def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
     """
     with st.container(key=f"tile-{kind}-{key}"):
         try:
-            if not picture.is_file():
-                raise FileNotFoundError(picture)
-            st.image(str(picture), width="stretch", alt="")
-        except OSError:  # lost or damaged; a place without a picture can still be clicked
+            # As bytes, which have been looked at: a path would be served whatever lies there.
+            st.image(_jpeg(picture), width="stretch", alt="")
+        except (OSError, DamagedLibraryError):  # lost; a place without a picture can be clicked
             st.html('<div style="aspect-ratio: 16 / 9"></div>')
         return st.button(label, key=f"hit-{key}")
+
+
+def _jpeg(picture: Path) -> bytes:
+    content = read_inside(session.current().root, picture)
+    if not content.startswith(b"\xff\xd8\xff"):
+        raise DamagedLibraryError(f"{picture}: is no picture of a clip")
+    return content
 
 
 def icon_button(label: str, icon: str, key: str, *, is_chosen: bool = False) -> bool:
@@ -194,11 +207,15 @@ def icon_button(label: str, icon: str, key: str, *, is_chosen: bool = False) -> 
 
 
 def play(clip: Path, *, autoplay: bool = False, name: str = "") -> None:
-    """A player for a short file that was made for it."""
+    """A player for a short file of the library that was made for it.
+
+    Raises:
+        DamagedLibraryError: it is no file of the library, but a link out of it.
+    """
     if (size := clip.stat().st_size) > _MAX_PLAYED_BYTES:
         line(f"At {size_words(size)} this is too large for the page's player: {clip}", "text")
         return
-    st.video(str(clip), autoplay=autoplay, alt=name or None)
+    st.video(read_inside(session.current().root, clip), autoplay=autoplay, alt=name or None)
 
 
 @contextmanager

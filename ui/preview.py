@@ -133,7 +133,11 @@ def _key(video: VideoRecord) -> str:
 
 
 def _require(video: VideoRecord) -> None:
-    if not video.path.exists():
+    try:
+        is_there = video.path.exists()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise MediaError(video.path, f"cannot be read: {error}") from error
+    if not is_there:
         raise MediaError(
             video.path, "is gone since it was indexed; put it back, or index its folder again"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mimetypes
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +16,7 @@ from summarizer.storyboard import skim_thumbnails
 from summarizer.write import skim_name
 from ui import elements, preview, rendering
 from vidsift.library import Library
+from vidsift.store.inside import read_inside
 
 __all__ = ["downloads"]
 
@@ -40,7 +42,9 @@ def downloads(library: Library, skim: Skim, place: str) -> None:
                 continue
             st.download_button(
                 label,
-                _read(film) if form.name == "mp4" and film else _made(library, skim, form.name),
+                partial(read_inside, library.root, film)
+                if form.name == "mp4" and film
+                else _made(library, skim, form.name),
                 file_name=f"{skim_name(skim)}{form.suffix}",
                 mime=mimetypes.guess_type(f"x{form.suffix}")[0] or "application/octet-stream",
                 key=key,
@@ -49,10 +53,6 @@ def downloads(library: Library, skim: Skim, place: str) -> None:
                 on_click="ignore",
                 width="stretch",
             )
-
-
-def _read(film: Path) -> Callable[[], bytes]:
-    return film.read_bytes
 
 
 def _made(library: Library, skim: Skim, name: str) -> Callable[[], bytes]:

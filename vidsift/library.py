@@ -27,6 +27,7 @@ from vidsift.paths import expanded
 from vidsift.store.catalog import Catalog
 from vidsift.store.features import FeatureStore
 from vidsift.store.files import make_folder
+from vidsift.store.inside import check_folders
 from vidsift.store.locks import write_lock
 from vidsift.types import ClipRecord, VideoRecord
 
@@ -72,6 +73,7 @@ class Library:
 
         Raises:
             LibraryNotFoundError: there is none and `create` is false.
+            LibraryError: one of its folders is a link to elsewhere.
             ConfigError, SchemaError, StorageError: as they say.
         """
         folder = Path(root) if root is not None else default_library()
@@ -89,6 +91,7 @@ class Library:
                 make_folder(folder)
             except OSError as error:
                 raise StorageError(f"{folder}: cannot be made: {error.strerror}") from error
+        check_folders(folder)
         catalog = Catalog.create(url) if create else Catalog.open(url)
         return cls(folder, settings, catalog)
 

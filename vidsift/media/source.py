@@ -80,5 +80,7 @@ def _check_readable(path: Path) -> None:
         raise MediaError(path, "no such file") from None
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL, which a damaged row of the catalog may hold
+        raise MediaError(path, f"is no name of a file: {error}") from error
     if status.st_size == 0:
         raise NotAVideoError(path, "is empty")

@@ -23,6 +23,7 @@ from vidsift.errors import (
     StorageError,
 )
 from vidsift.store.files import write_atomically
+from vidsift.store.inside import open_inside
 
 __all__ = ["FeatureStore"]
 
@@ -103,6 +104,17 @@ class FeatureStore:
             raise self._damaged(name, "holds values that no feature has")
         return single
 
+    def num_frames(self, name: str) -> int:
+        """How many frames a file holds, by its first line and its length.
+
+        Raises:
+            DamagedLibraryError: the file is absent, or the two do not fit.
+        """
+        if not name:
+            raise self._damaged("(none)", "there is no file of features")
+        with self._lock:
+            return self._opened(name).num_frames
+
     def open(self, name: str) -> Float16[np.ndarray, "n d"]:
         """All of a video's features, mapped into memory.
 
@@ -126,7 +138,7 @@ class FeatureStore:
             DamagedLibraryError: the file is absent or cannot be read.
         """
         try:
-            with self._path(name).open("rb") as stream:
+            with os.fdopen(open_inside(self._folder.parent, self._path(name)), "rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             raise self._damaged(name, f"cannot be read: {error.strerror}") from error
@@ -160,8 +172,12 @@ class FeatureStore:
                 os.close(self._files.popitem()[1].descriptor)
 
     def _path(self, name: str) -> Path:
-        if Path(name).name != name:
-            raise ValueError(f"a feature file needs a plain name, got {name!r}")
+        # The name may be what a damaged or crafted row of the catalog says.
+        if name in ("", ".", "..") or not {"/", "\0"}.isdisjoint(name):
+            raise DamagedLibraryError(
+                f"{self._folder}: the catalog names a file {name!r}, which cannot lie there;"
+                " run `vidsift index` on the video's folder to compute it again"
+            )
         return self._folder / name
 
     def _forget(self, name: str) -> None:
@@ -174,7 +190,7 @@ class FeatureStore:
             self._files.move_to_end(name)
             return file
         try:
-            descriptor = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_inside(self._folder.parent, self._path(name))
         except OSError as error:
             raise self._damaged(name, f"cannot be read: {error.strerror}") from error
         try:
