@@ -302,6 +302,7 @@ def test_a_null_of_something_else_is_not_used(
         else:
             another = dataclasses.replace(library.encoder.stamp, weights_sha256="1" * 64)
             monkeypatch.setattr(type(other.catalog), "stamp", lambda _: another)
+            monkeypatch.setattr(type(library.encoder), "stamp", another)
         prepare(other)
     assert file.read_bytes() != kept
 
