@@ -9,6 +9,7 @@ from vidsift.types import TextQuery
 __all__ = ["MAX_QUERY_CHARACTERS", "encode_query", "parse_query"]
 
 MAX_QUERY_CHARACTERS = 1000
+_MOST_TYPED = 10_000  # white space that is not in order included
 
 
 def parse_query(text: str) -> str:
@@ -17,6 +18,11 @@ def parse_query(text: str) -> str:
     Raises:
         QueryError: it is empty, longer than 1,000 characters, or no text at all.
     """
+    if len(text) > _MOST_TYPED:
+        raise QueryError(
+            f"the question has {len(text):,} characters, {MAX_QUERY_CHARACTERS:,} are the most;"
+            " shorten it"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

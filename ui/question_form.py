@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 import weakref
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import TypedDict
 
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
+from search.examples import read_picture
 from search.grammar import parse_question
 from search.videos import RankedVideo
 from ui import elements, session
@@ -25,6 +27,7 @@ __all__ = ["Asked", "judge", "look_for_like", "question", "said_so_far", "show_p
 _PICTURE_TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"]
 _PICTURE_MB = 20
 _SHOWN_PIXELS = 240
+_NAME = 80  # characters of its end that are shown
 
 _HOW = """
 | to ask | write |
@@ -59,6 +62,7 @@ class Asked:
     no: tuple[str, ...] = ()
     flat: bool = False
     whole_videos: bool = False
+    image_name: str = ""
 
     @property
     def examples(self) -> Examples:
@@ -84,7 +88,7 @@ class Asked:
             if self.image is None or str(self.image) not in str(error):
                 raise
             # The upload has a name; where it lies meanwhile says nothing to a person.
-            said = str(error).replace(str(self.image), self.image.name)
+            said = str(error).replace(str(self.image), self.image_name)
             raise QueryError(said) from error
 
     def videos(self, k: int) -> list[RankedVideo]:
@@ -132,6 +136,7 @@ def question() -> Asked | None:
         tuple(state.get("search-no", ())),
         flat=shown == "Best first",
         whole_videos=shown == "Whole videos",
+        image_name=state.get("search-image-name", ""),
     )
     return asked if asked.text or asked.image is not None or asked.like else None
 
@@ -214,8 +219,9 @@ def _options() -> str | None:
 
 def _uploaded(key: str) -> None:
     upload = st.session_state[key]
-    picture = None if upload is None else _kept(upload.getvalue(), upload.file_id, upload.name)
+    picture = None if upload is None else _kept(upload.getvalue())
     st.session_state["search-image"] = picture
+    st.session_state["search-image-name"] = "" if upload is None else upload.name[-_NAME:]
     _forget_likes()
 
 
@@ -227,14 +233,15 @@ class _Folder:
         weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
 
 
-def _kept(content: bytes, upload: str, name: str) -> Path:
-    """The upload as a file of this session, which ends with it."""
+def _kept(content: bytes) -> Path:
+    """The upload as a file of this session, which ends with it; never under its own name."""
     folder: _Folder | None = st.session_state.get("search-pictures")
     if folder is None:
         folder = st.session_state["search-pictures"] = _Folder()
-    own = "".join(letter for letter in upload if letter.isalnum()) or "picture"
-    path = folder.path / own / (Path(name).name[-80:] or "picture")
-    path.parent.mkdir(exist_ok=True)
+    for before in folder.path.iterdir():
+        shutil.rmtree(before)  # one at a time is asked with
+    path = folder.path / hashlib.sha256(content).hexdigest()[:16] / "picture"
+    path.parent.mkdir()
     path.write_bytes(content)
     return path
 
@@ -247,7 +254,7 @@ def said_so_far(asked: Asked) -> DeltaGenerator | None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="so-far"):
         if asked.image is not None:
             slot = st.empty()
-            _taken(f"what {asked.image.name} shows", "Leave the picture out", _forget_picture)
+            _taken(f"what {asked.image_name} shows", "Leave the picture out", _forget_picture)
         if asked.like:
             _taken(_moment_words(asked.like), "Leave the moment out", _forget_like)
         judged = [f"more like {len(asked.yes)}"] * bool(asked.yes)
@@ -277,8 +284,6 @@ def show_picture(asked: Asked, slot: DeltaGenerator | None) -> None:
     """Show the picture that is asked with, once the search has found that it can be read."""
     if asked.image is None or slot is None:
         return
-    with Image.open(asked.image) as image:
-        image.draft("RGB", (_SHOWN_PIXELS, _SHOWN_PIXELS))
-        small = ImageOps.exif_transpose(image).convert("RGB")
+    small = Image.fromarray(read_picture(asked.image, _SHOWN_PIXELS))
     small.thumbnail((_SHOWN_PIXELS, _SHOWN_PIXELS))
-    slot.image(small, width=72, alt=asked.image.name)
+    slot.image(small, width=72, alt=asked.image_name)
