@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32
@@ -14,6 +15,7 @@ from jaxtyping import Float32
 from search.asking import Asked, asked_for, understand
 from search.candidates import candidate_count, find_candidates
 from search.duplicates import fold, whitening_of
+from search.exact import is_small
 from search.fusion import Fused
 from search.paging import Ranking
 from search.ranking import rank_clips
@@ -23,6 +25,10 @@ from vidsift.library import Library
 from vidsift.types import Answer, ClipRecord, Moment, SearchResult, TextQuery
 
 __all__ = ["ALL_WORDS", "SearchEngine"]
+
+# Each leaves out videos that the one before was damaged by; after these all videos are looked at.
+_ANSWERS = 3
+_Found = TypeVar("_Found")
 
 ALL_WORDS = 0.999  # a cue with this share of the question's words is an answer to it
 
@@ -81,6 +87,8 @@ class SearchEngine:
             raise QueryError(f"--offset {offset}: must not be negative")
 
         def read() -> Answer:
+            if is_small(self.library):
+                self.library.inspection.inspect()  # before a filter passes over what is damaged
             asked = understand(self.library, text, image=image, like=like, yes=yes, no=no)
             if among is not None:
                 asked = replace(asked, scope=among if asked.scope is None else asked.scope & among)
@@ -94,6 +102,34 @@ class SearchEngine:
         return self.library.in_one_state(lambda: self._answer(asked, k, 0, flat=False))
 
     def _answer(self, asked: Asked, k: int, offset: int, flat: bool) -> Answer:
+        return self._of_whole_videos(
+            lambda: self._found(asked, k, offset, flat),
+            lambda answer: {
+                moment.video_id
+                for each in answer.results
+                for moment in (each.moment, *each.parts, *each.duplicates)
+            },
+        )
+
+    def _of_whole_videos(
+        self, answer: Callable[[], _Found], videos_of: Callable[[_Found], set[int]]
+    ) -> _Found:
+        """`answer()`, of videos that are as they were stored; damaged ones are left out of it."""
+        inspection = self.library.inspection
+        for _ in range(_ANSWERS):
+            try:
+                found = answer()
+            except DamagedLibraryError:
+                # Of which video it does not say: look at all, once.
+                if not inspection.inspect():
+                    raise
+                continue
+            if not inspection.inspect(videos_of(found)):
+                return found
+        inspection.inspect()
+        return answer()
+
+    def _found(self, asked: Asked, k: int, offset: int, flat: bool) -> Answer:
         most = None if flat else self.library.settings.moments_per_video
         ranking = Ranking(self.library, asked, most)
         whitening = partial(whitening_of, self.library)
@@ -110,6 +146,7 @@ class SearchEngine:
             results=tuple(page),
             matched=self._matched(asked, chosen, rates, ranking),
             exact=ranking.exact,
+            left_out=self.library.catalog.left_out,
         )
 
     def rank_videos(self, text: str, k: int = 10) -> list[RankedVideo]:
@@ -120,7 +157,12 @@ class SearchEngine:
         """
         if k < 1:
             raise QueryError(f"-k {k}: ask for at least one result")
-        return self.library.in_one_state(lambda: self._rank_videos(text, k))
+        return self.library.in_one_state(
+            lambda: self._of_whole_videos(
+                lambda: self._rank_videos(text, k),
+                lambda ranked: {each.video_id for each in ranked},
+            )
+        )
 
     def _rank_videos(self, text: str, k: int) -> list[RankedVideo]:
         library = self.library

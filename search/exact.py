@@ -21,7 +21,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -273,6 +273,7 @@ class _KeptFrames:
         self._latest: tuple[Generation, frozenset[int], FrameMatrix] | None = None
 
     def current(self, library: Library) -> FrameMatrix:
+        library.inspection.inspect()
         with self._lock:
             now = library.catalog.generation()
             before = self._state
@@ -282,10 +283,7 @@ class _KeptFrames:
             if is_older and library.catalog.has_changed():
                 # Another thread has read a later state than this one does.
                 raise LibraryChangedError(f"{library.root}: it has changed; ask again")
-            grown = before is not None and (before.library_id, before.deletions) == (
-                now.library_id,
-                now.deletions,
-            )
+            grown = before is not None and now == replace(before, generation=now.generation)
             old = self._matrix if grown else _empty(_dimension(library))
             if not grown:
                 self._matrix, self._buffer = old, old.rows  # let go before all is read again
@@ -298,6 +296,7 @@ class _KeptFrames:
             return self._matrix
 
     def of_videos(self, library: Library, videos: frozenset[int]) -> FrameMatrix:
+        library.inspection.inspect(videos)
         with self._lock:
             now = library.catalog.generation()
             if self._latest is None or self._latest[:2] != (now, videos):

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
 
-from ui.terminal import out
+from ui.terminal import one_line, out
 from vidsift.times import clock
-from vidsift.types import Answer, Moment, SearchResult
+from vidsift.types import Answer, LeftOut, Moment, SearchResult
 
 if TYPE_CHECKING:
     from search.videos import RankedVideo
     from vidsift.library import Library
 
-__all__ = ["answer_json", "likelihood", "print_answer", "print_videos", "videos_json"]
+__all__ = [
+    "answer_json",
+    "left_out_json",
+    "likelihood",
+    "print_answer",
+    "print_videos",
+    "videos_json",
+]
 
 
 def answer_json(answer: Answer, encoder: str) -> dict[str, Any]:
@@ -25,8 +33,17 @@ def answer_json(answer: Answer, encoder: str) -> dict[str, Any]:
         "encoder": encoder,
         "matched": answer.matched,
         "exact": answer.exact,
+        "left_out": left_out_json(answer.left_out),
         "results": [_result_json(result) for result in answer.results],
     }
+
+
+def left_out_json(left_out: Sequence[LeftOut]) -> list[dict[str, Any]]:
+    """The videos that could not answer since they are damaged, as `--json` prints them."""
+    return [
+        {"video_id": each.video_id, "video": str(each.video), "reason": each.reason}
+        for each in left_out
+    ]
 
 
 def _result_json(result: SearchResult) -> dict[str, Any]:
@@ -94,9 +111,9 @@ def print_answer(
     )
     for result in answer.results:
         spans = [part.span for part in result.parts] or [result.moment.span]
-        lines = [result.video.name]
+        lines = [one_line(result.video.name)]
         if result.cue is not None:
-            lines.append(f'"{result.cue.text}"')
+            lines.append(f'"{one_line(result.cue.text)}"')
         if result.duplicates:
             lines.append(f"(+{len(result.duplicates)} alike)")
         table.add_row(
@@ -133,5 +150,5 @@ def print_videos(query: str, videos: list[RankedVideo], console: Console = out) 
         return
     table = Table(Column("video", overflow="fold"), "score", title=query, title_justify="left")
     for video in videos:
-        table.add_row(str(video.path.name), f"{video.score:.3f}")
+        table.add_row(one_line(video.path.name), f"{video.score:.3f}")
     console.print(table)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.answers import answer_json, print_answer, print_videos, videos_json
+from ui.answers import (
+    answer_json,
+    left_out_json,
+    print_answer,
+    print_videos,
+    videos_json,
+)
 from ui.options import EncoderOption, JsonOption, LibraryOption, open_library
 from ui.terminal import print_json
 from vidsift.errors import QueryError
@@ -100,7 +106,9 @@ def _json(
 ) -> dict[str, Any]:
     name = engine.library.encoder.stamp.name
     if videos:
-        return videos_json(text, engine.rank_videos(text, k), name)
+        ranked = engine.rank_videos(text, k)
+        left_out = left_out_json(engine.library.catalog.left_out)
+        return {**videos_json(text, ranked, name), "left_out": left_out}
     return answer_json(engine.ask(text, k, **asked), name)
 
 

@@ -69,6 +69,12 @@ def _videos(library: Library, asked: Asked, wanted: int) -> int:
 
 def _say(answer: Answer, wanted: int) -> None:
     count = len(answer.results)
+    if answer.left_out:
+        names = ", ".join(each.video.name for each in answer.left_out[:5])
+        st.warning(
+            f"Not searched, since damaged: {elements.plain(names)}. Run `vidsift repair`.",
+            icon=":material/healing:",
+        )
     if not count:
         elements.line("No video that the question admits has anything to show.", "text")
         return

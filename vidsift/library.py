@@ -29,7 +29,8 @@ from vidsift.store.features import FeatureStore
 from vidsift.store.files import make_folder
 from vidsift.store.inside import check_folders
 from vidsift.store.locks import write_lock
-from vidsift.types import ClipRecord, VideoRecord
+from vidsift.store.serving import Inspection
+from vidsift.types import ClipRecord, EncoderStamp, VideoRecord
 
 if TYPE_CHECKING:
     from vidsift.store.vectors import FaissIndex
@@ -62,8 +63,10 @@ class Library:
         self.settings = settings
         self.catalog = catalog
         self.features = FeatureStore(root / "features", catalog.has_changed)
+        self.inspection = Inspection(catalog, self.features)
         self._index: FaissIndex | None = None
         self._deletions: int | None = None  # of the catalog, when features were last let go
+        self._stamp: EncoderStamp | None = None  # of the catalog, when last compared
         self._patience = 0.0
         self._on_wait: Callable[[str], None] | None = None
 
@@ -130,7 +133,8 @@ class Library:
         if stamp is not None and stamp.name != self.encoder_name:
             raise EncoderMismatchError(
                 f"{self.root}: this library was made with encoder {stamp.name!r}, not"
-                f" {self.encoder_name!r}; leave --encoder out, or index into another --library"
+                f" {self.encoder_name!r}; leave --encoder out, change over with `vidsift migrate"
+                f" --encoder {self.encoder_name}`, or index into another --library"
             )
 
     @cached_property
@@ -151,7 +155,8 @@ class Library:
             encoder.close()
             raise EncoderMismatchError(
                 f"{self.root}: the weights or preprocessing of encoder {name!r} are not those that"
-                " this library was made with; restore them, or index into another --library"
+                " this library was made with; restore them, or change over to these with"
+                f" `vidsift migrate --encoder {name}`"
             )
         return encoder
 
@@ -192,8 +197,8 @@ class Library:
         """The vector index, caught up with the catalog. `write` also saves it."""
         from vidsift.store.vectors import open_index
 
-        if self._index is None or write:
-            stamp = self.catalog.stamp() or self.encoder.stamp
+        stamp = self.catalog.stamp() or self.encoder.stamp
+        if self._index is None or write or self._index.stamp != stamp:
             self._index = open_index(self.root / "index", self.catalog, stamp, write=write)
         else:
             self._index.sync()
@@ -223,6 +228,7 @@ class Library:
             command=command,
             on_wait=self._on_wait,
         ):
+            self._follow_switch()
             yield
 
     def in_one_state(self, read: Callable[[], _Read]) -> _Read:
@@ -232,16 +238,31 @@ class Library:
         """
         for _ in range(_READINGS):
             with suppress(LibraryChangedError), self.catalog.snapshot():
-                self._let_go_of_features()
+                self._let_go()
                 return read()
         return read()
 
-    def _let_go_of_features(self) -> None:
-        """Close the feature files that the catalog names no more: open, they take their room."""
+    def _let_go(self) -> None:
+        """Close the feature files that the catalog names no more: open, they take their room.
+
+        So does an encoder that the library is no longer searched with.
+        """
         deletions = self.catalog.generation().deletions
         if deletions != self._deletions:
             self.features.close_others(self.catalog.feature_files())
+            self._follow_switch()
             self._deletions = deletions
+
+    def _follow_switch(self) -> None:
+        """Forget an encoder that another has taken the place of, and what was trained for it."""
+        stamp = self.catalog.stamp()
+        opened = self.__dict__.get("encoder")
+        known = opened.stamp if opened is not None else self._stamp
+        if None not in (stamp, known) and stamp != known:
+            for name in ("encoder", "pooler", "saliency"):
+                # Not closed: another thread may be at work with it.
+                self.__dict__.pop(name, None)
+        self._stamp = stamp
 
     def video(self, name: str | Path | int) -> VideoRecord:
         """The video with this id, path, file name or stem.
@@ -265,17 +286,40 @@ class Library:
         raise VideoNotFoundError(f"{text}: several videos are called so; use an id: {listed}")
 
     def damage(self, video: VideoRecord) -> str:
-        """What is wrong with the files of a searchable video; empty if they are all there."""
+        """What is wrong with a searchable video, as far as is seen at a glance; empty if nothing.
+
+        Looks whether its files are there, and whole by their lengths and numbers; what an
+        `inspection` has found counts, too. Reads no file.
+        """
+        for left_out in self.catalog.left_out:
+            if left_out.video_id == video.id:
+                return left_out.reason
+        again = "; run `vidsift index` on the video's folder"
         try:
-            num_frames = len(self.features.open(video.feature_file))
+            num_frames = self.features.num_frames(video.feature_file)
             pictures = sum(1 for _ in self.pictures(video).iterdir())
         except DamagedLibraryError as error:
             return str(error)
         except OSError as error:
-            return f"{error.filename}: {error.strerror}; run `vidsift index` on the video's folder"
-        if num_frames != video.num_frames or pictures != video.num_clips + 1:
-            return f"{self.pictures(video)}: not whole; run `vidsift index` on the video's folder"
+            return f"{error.filename}: {error.strerror}{again}"
+        if num_frames != video.num_frames:
+            return f"{video.feature_file}: has {num_frames} frames, not {video.num_frames}{again}"
+        if pictures != video.num_clips + 1:
+            return f"{self.pictures(video)}: not whole{again}"
         return ""
+
+    def not_searchable(self) -> list[tuple[VideoRecord, str, str]]:
+        """Each video that cannot be searched, its state (failed, missing, damaged) and why.
+
+        All others of `catalog.videos()` can. At a glance: see `damage`.
+        """
+        found = []
+        for video in self.catalog.videos():
+            if video.status != "searchable":
+                found.append((video, str(video.status), video.reason))
+            elif damage := self.damage(video):
+                found.append((video, "damaged", damage))
+        return found
 
     def pictures(self, video: VideoRecord | ClipRecord) -> Path:
         """The folder of the video's thumbnails and storyboard."""

@@ -30,6 +30,7 @@ __all__ = [
     "FrameBatch",
     "FrameFeatures",
     "IndexedVideo",
+    "LeftOut",
     "Moment",
     "RankedClip",
     "SaliencyTerm",
@@ -421,14 +422,25 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A video that is not searched, though it is said to be searchable, and why: it is damaged."""
+
+    video_id: int
+    video: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one question: moments, best first, and whether they are one.
 
     `matched` is False where no result reaches the chosen false-alarm rate: the results are then
     only the nearest there are. `exact` tells that every clip was scored, not candidates alone.
+    `left_out` are the videos that may not answer because they are damaged.
     """
 
     query: str
     results: tuple[SearchResult, ...]
     matched: bool
     exact: bool
+    left_out: tuple[LeftOut, ...] = ()

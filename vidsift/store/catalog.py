@@ -70,8 +70,8 @@ class Catalog(CatalogReader):
             if before is not None and holds_vectors:
                 raise EncoderMismatchError(
                     f"the library was made by {before.name} ({before.weights_sha256[:12]}), not by "
-                    f"{stamp.name} ({stamp.weights_sha256[:12]}); use that encoder, or index into "
-                    "a new library"
+                    f"{stamp.name} ({stamp.weights_sha256[:12]}); use that encoder, or change over "
+                    "with `vidsift migrate`"
                 )
             connection.execute(
                 library.update().values(

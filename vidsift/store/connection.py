@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
@@ -134,7 +135,7 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
 
     # A connection that takes the file as immutable must not outlive the moment it was opened for.
     pool = sa.pool.NullPool if on_read_only_medium else sa.pool.QueuePool
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool)
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool, json_deserializer=_json)
     engine.url = url
 
     @event.listens_for(engine, "begin")
@@ -148,6 +149,13 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):  # damaged, as its checksum tells
+        return None
 
 
 def _postgres_engine(url: URL, read_only: bool) -> Engine:

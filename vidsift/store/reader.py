@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
@@ -13,10 +14,7 @@ import sqlalchemy as sa
 from jaxtyping import Float32, Int64
 from sqlalchemy.engine import Engine
 
-from vidsift.errors import (
-    LibraryNotFoundError,
-    SchemaError,
-)
+from vidsift.errors import DamagedLibraryError, LibraryNotFoundError, SchemaError
 from vidsift.store import records
 from vidsift.store.connection import is_writable, make_engine, parse_url, reading, sqlite_file
 from vidsift.store.records import Generation, RunRecord
@@ -36,6 +34,7 @@ from vidsift.store.words import WordsReader
 from vidsift.types import (
     ClipRecord,
     EncoderStamp,
+    LeftOut,
     Shot,
     Span,
     Summary,
@@ -109,6 +108,7 @@ class CatalogReader(WordsReader):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._snapshots = Snapshots(engine)
+        self._left_out: dict[int, LeftOut] = {}
 
     @classmethod
     def open(cls: type[_Opened], url: str, *, read_only: bool = False) -> _Opened:
@@ -156,9 +156,18 @@ class CatalogReader(WordsReader):
         )
 
     def generation(self) -> Generation:
-        """Which state of the searchable vectors the catalog holds now."""
+        """Which state of the searchable vectors the catalog holds now, less what is left out."""
         with reading(self._engine) as connection:
-            return generation_of(connection)
+            return replace(generation_of(connection), left_out=tuple(sorted(self._left_out)))
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The searchable videos that this process takes as not searchable; see `leave_out`."""
+        return tuple(self._left_out.values())
+
+    def leave_out(self, damaged: Iterable[LeftOut]) -> None:
+        """From now on pass over these videos, and no others, wherever the searchable are meant."""
+        self._left_out = {each.video_id: each for each in damaged}
 
     def snapshot(self) -> AbstractContextManager[None]:
         """What this thread asks inside is answered from one state of the catalog; see `Snapshots`.
@@ -174,7 +183,13 @@ class CatalogReader(WordsReader):
     def videos(self, status: VideoStatus | None = None) -> list[VideoRecord]:
         """All videos, or those of one status, by path."""
         query = sa.select(videos).order_by(videos.c.path)
-        return self._videos(query if status is None else query.where(videos.c.status == status))
+        if status is None:
+            return self._videos(query)
+        if status == "searchable":
+            query = query.where(self._may_answer())
+        # Once more, since of a damaged row the status is another than it says.
+        found = self._videos(query.where(videos.c.status == status))
+        return [video for video in found if video.status == status]
 
     def video(self, video_id: int) -> VideoRecord | None:
         """The video with this id."""
@@ -211,6 +226,10 @@ class CatalogReader(WordsReader):
     def _videos(self, query: sa.Select[Any]) -> list[VideoRecord]:
         with reading(self._engine) as connection:
             return [records.video_record(row) for row in connection.execute(query)]
+
+    def _searchable(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """A query of searchable videos, less those that are left out."""
+        return query.where(self._may_answer()) if self._left_out else query
 
     def speech_models(self) -> dict[int, str]:
         """The speech model that transcribed each video, by the video's id; empty: none has."""
@@ -250,8 +269,9 @@ class CatalogReader(WordsReader):
         found: dict[int, ClipRecord] = {}
         made: dict[int, ClipRecord] = {}  # a clip has several vectors
         with reading(self._engine) as connection:
+            query = self._searchable(_CLIPS_OF_VECTORS)
             for chunk in chunks(vector_ids):
-                for vector_id, *row in connection.execute(_CLIPS_OF_VECTORS, {"ids": chunk}).all():
+                for vector_id, *row in connection.execute(query, {"ids": chunk}).all():
                     if row[0] not in made:
                         made[row[0]] = records.clip_record(row)
                     found[vector_id] = made[row[0]]
@@ -277,15 +297,15 @@ class CatalogReader(WordsReader):
         with reading(self._engine) as connection:
             rows = [
                 tuple(row)
-                for query in _each_of_videos(_CLIP_FRAMES, of_videos)
+                for query in _each_of_videos(self._searchable(_CLIP_FRAMES), of_videos)
                 for row in connection.execute(query, {"after": int(after_id)})
             ]
-        return np.array(rows, dtype=np.int64).reshape(-1, 4)
+        return _integers(rows).reshape(-1, 4)
 
     def num_clips(self, of_videos: Iterable[SupportsIndex] | None = None) -> tuple[int, int]:
         """How many clips can be searched, of these videos or of all, and their videos' frames."""
         query = sa.select(sa.func.sum(videos.c.num_clips), sa.func.sum(videos.c.num_frames))
-        query = query.where(_IS_SEARCHABLE)
+        query = query.where(self._may_answer())
         with reading(self._engine) as connection:
             sums = [connection.execute(each).one() for each in _each_of_videos(query, of_videos)]
         return sum(int(row[0] or 0) for row in sums), sum(int(row[1] or 0) for row in sums)
@@ -293,8 +313,9 @@ class CatalogReader(WordsReader):
     def num_vectors(self) -> int:
         """How many vectors can be searched."""
         query = sa.select(sa.func.coalesce(sa.func.sum(videos.c.num_vectors), 0))
+        query = query.where(self._may_answer())
         with reading(self._engine) as connection:
-            return int(connection.execute(query.where(_IS_SEARCHABLE)).scalar_one())
+            return int(connection.execute(query).scalar_one())
 
     def vector_ids(
         self, of_videos: Iterable[SupportsIndex] | None = None
@@ -303,7 +324,7 @@ class CatalogReader(WordsReader):
         with reading(self._engine) as connection:
             ids = [
                 vector_id
-                for query in _each_of_videos(_VECTOR_IDS, of_videos)
+                for query in _each_of_videos(self._searchable(_VECTOR_IDS), of_videos)
                 for vector_id in connection.execute(query).scalars()
             ]
         return np.sort(np.array(ids, dtype=np.int64))
@@ -315,9 +336,10 @@ class CatalogReader(WordsReader):
 
         A batch is read in one go, the next one later: no lock is held while the caller works.
         """
+        query = self._searchable(_VECTORS)
         while True:
             with reading(self._engine) as connection:
-                rows = connection.execute(_VECTORS, {"after": int(after_id), "batch": batch}).all()
+                rows = connection.execute(query, {"after": int(after_id), "batch": batch}).all()
             if not rows:
                 return
             ids = np.array([row[0] for row in rows], dtype=np.int64)
@@ -335,11 +357,12 @@ class CatalogReader(WordsReader):
         return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
 
     def _vectors(self, ids: Iterable[SupportsIndex]) -> list[bytes]:
+        query = self._searchable(_VECTORS_BY_ID)
         with reading(self._engine) as connection:
             return [
                 vector
                 for chunk in chunks(ids)
-                for vector in connection.execute(_VECTORS_BY_ID, {"ids": chunk}).scalars()
+                for vector in connection.execute(query, {"ids": chunk}).scalars()
             ]
 
     def summaries(self, video_id: int) -> list[Summary]:
@@ -354,7 +377,7 @@ class CatalogReader(WordsReader):
         first = (
             sa.select(sa.func.min(summaries.c.id))
             .join(videos)
-            .where(summaries.c.query == "", _IS_SEARCHABLE)
+            .where(summaries.c.query == "", self._may_answer())
             .group_by(summaries.c.video_id)
         )
         with reading(self._engine) as connection:
@@ -365,7 +388,9 @@ class CatalogReader(WordsReader):
         """All runs, newest first."""
         with reading(self._engine) as connection:
             rows = connection.execute(runs.select().order_by(runs.c.id.desc()))
-            return [RunRecord(*row) for row in rows]
+            return [
+                RunRecord(row.id, row.started_at, row.finished_at, row.report or {}) for row in rows
+            ]
 
 
 def _check_schema(engine: Engine) -> None:
@@ -386,6 +411,15 @@ def _check_schema(engine: Engine) -> None:
     raise SchemaError(
         f"{where}: its schema {found} is newer than this program's {HEAD}; upgrade vidsift"
     )
+
+
+def _integers(rows: Sequence[tuple[Any, ...]]) -> Int64[np.ndarray, "..."]:
+    try:
+        return np.array(rows, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DamagedLibraryError(
+            "the catalog is damaged: a number of it is none; run `vidsift repair`"
+        ) from error
 
 
 def _each_of_videos(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from jaxtyping import Float32
 
+from vidsift.errors import DamagedLibraryError
 from vidsift.store import schema
 from vidsift.store.folding import fold
 from vidsift.types import (
@@ -58,12 +61,14 @@ class Generation:
     """Which state of the searchable vectors this is.
 
     `generation` counts every commit that changed them, `deletions` those of it after which a copy
-    is wrong in more than lacking the newest ids: something was removed, or came back.
+    is wrong in more than lacking the newest ids: something was removed, or came back. `left_out`
+    are the ids of videos that this process does not search, since they are damaged.
     """
 
     library_id: str
     generation: int
     deletions: int
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +96,67 @@ CLIP_COLUMNS = (
 )
 
 
+_CUE_COLUMNS = tuple(
+    schema.cues.c[name]
+    for name in ("id", "video_id", "ordinal", "start_seconds", "end_seconds", "text", "track")
+)
+_KINDS: dict[str, type] = {
+    "BigInteger": int,
+    "Boolean": bool,
+    "Double": float,
+    "EscapedText": str,
+    "Integer": int,
+    "LargeBinary": bytes,
+    "String": str,
+    "Text": str,
+}
+
+
 def clip_record(row: Any) -> ClipRecord:
-    """A row of CLIP_COLUMNS as a value."""
+    """A row of CLIP_COLUMNS as a value.
+
+    Raises:
+        DamagedLibraryError: it holds what no clip has.
+    """
+    _check(CLIP_COLUMNS, row)
     clip_id, video_id, path, ordinal, shot, start, end, first_frame, num_frames, pts, file = row
-    clip = Clip(Span(start, end), shot, first_frame, num_frames)
-    times = np.frombuffer(pts, "<f8")
+    try:
+        clip = Clip(Span(start, end), shot, first_frame, num_frames)
+        times = np.frombuffer(pts, "<f8")
+    except ValueError as error:
+        raise _damaged("clips", error) from error
+    if len(times) != num_frames:
+        raise _damaged("clips", f"{len(times)} times of {num_frames} frames")
     return ClipRecord(clip_id, video_id, Path(path), ordinal, clip, times, file)
 
 
 def video_record(row: Any) -> VideoRecord:
-    """A row of `videos` as a value."""
+    """A row of `videos` as a value; a failed video where it holds what no video has."""
+    try:
+        _check(tuple(schema.videos.c), row)
+        return _video_record(row)
+    except (DamagedLibraryError, ZeroDivisionError):
+        return VideoRecord(
+            id=row.id,
+            path=Path(str(row.path)),
+            status="failed",
+            reason="its entry in the catalog is damaged; run `vidsift repair`",
+            note="",
+            fingerprint=Fingerprint(0, 0, ""),
+            duration_seconds=0.0,
+            width=0,
+            height=0,
+            frame_rate=Fraction(0),
+            codec="",
+            has_audio=False,
+            num_frames=0,
+            num_clips=0,
+            feature_file="",
+            indexed_at=0.0,
+        )
+
+
+def _video_record(row: Any) -> VideoRecord:
     return VideoRecord(
         id=row.id,
         path=Path(row.path),
@@ -199,10 +255,20 @@ def summary_row(video_id: int, summary: Summary, now: float) -> dict[str, Any]:
 
 
 def summary_of(row: Any) -> Summary:
-    """A row of `summaries` as a value."""
-    return Summary(
-        row.query, tuple(_segment(*each) for each in row.segments), row.budget_seconds, row.matched
+    """A row of `summaries` as a value.
+
+    Raises:
+        DamagedLibraryError: it holds what no summary has.
+    """
+    _check(
+        (schema.summaries.c.query, schema.summaries.c.budget_seconds),
+        (row.query, row.budget_seconds),
     )
+    try:
+        segments = tuple(_segment(*each) for each in row.segments)
+        return Summary(row.query, segments, row.budget_seconds, row.matched)
+    except (TypeError, ValueError) as error:
+        raise _damaged("summaries", error) from error
 
 
 def _segment(start: float, end: float, saliency: float, terms: Sequence[Any] = ()) -> Segment:
@@ -236,9 +302,18 @@ def is_speech(track: str) -> bool:
 
 
 def cue_record(row: Any) -> CueRecord:
-    """A row of `cues` as a value."""
-    span = Span(row.start_seconds, row.end_seconds)
-    return CueRecord(row.id, row.video_id, row.ordinal, Cue(span, row.text, row.track))
+    """A row of `cues` as a value.
+
+    Raises:
+        DamagedLibraryError: it holds what no cue has.
+    """
+    values = row.id, row.video_id, row.ordinal, row.start_seconds, row.end_seconds
+    _check(_CUE_COLUMNS, (*values, row.text, row.track))
+    try:
+        span = Span(row.start_seconds, row.end_seconds)
+        return CueRecord(row.id, row.video_id, row.ordinal, Cue(span, row.text, row.track))
+    except ValueError as error:
+        raise _damaged("cues", error) from error
 
 
 def vector_blobs(vectors: ClipVectors) -> list[bytes]:
@@ -247,5 +322,25 @@ def vector_blobs(vectors: ClipVectors) -> list[bytes]:
 
 
 def vectors_of(blobs: list[bytes]) -> Float32[np.ndarray, "n d"]:
-    """What `vector_blobs` wrote; all of one dimension."""
+    """What `vector_blobs` wrote; all of one dimension.
+
+    Raises:
+        DamagedLibraryError: they are not.
+    """
+    if any(not isinstance(blob, bytes) or len(blob) != len(blobs[0]) for blob in blobs):
+        raise _damaged("vectors", "they are not of one length")
     return np.frombuffer(b"".join(blobs), "<f2").reshape(len(blobs), -1).astype(np.float32)
+
+
+def _check(columns: Sequence[sa.Column[Any]], values: Sequence[Any]) -> None:
+    """What a database gives back is what was stored, unless it is damaged: SQLite takes any."""
+    for column, value in zip(columns, values, strict=True):
+        kind = _KINDS.get(type(column.type).__name__, object)
+        if not isinstance(value, kind) or (isinstance(value, float) and not math.isfinite(value)):
+            raise _damaged(column.table.name, f"{value!r} as {column.name}"[:80])
+
+
+def _damaged(table: str, what: object) -> DamagedLibraryError:
+    return DamagedLibraryError(
+        f"the catalog is damaged: a row of {table} holds {what}; run `vidsift repair`"
+    )

@@ -68,7 +68,8 @@ class EscapedText(sa.types.TypeDecorator[str]):
         )
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or "\\" not in value:
+        # SQLite gives back whatever a damaged row holds.
+        if not isinstance(value, str) or "\\" not in value:
             return value
         return re.sub(
             r"\\(?:\\|u([0-9a-f]{4}))", lambda m: chr(int(m[1], 16)) if m[1] else "\\", value

@@ -28,7 +28,7 @@ from vidsift.store.reader import CatalogReader
 from vidsift.store.records import Generation
 from vidsift.types import EncoderStamp
 
-__all__ = ["EXACT_LIMIT", "FaissIndex", "VectorIndex", "open_index"]
+__all__ = ["EXACT_LIMIT", "FaissIndex", "VectorIndex", "open_index", "stored_ids"]
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,20 @@ def open_index(
     return index
 
 
+def stored_ids(folder: Path) -> Int64[np.ndarray, "n"]:
+    """The ids of the vectors that the index saved in `folder` holds; none where there is no index.
+
+    It is read as it lies there, whatever the catalog says.
+    """
+    try:
+        with (folder / _FILE).open("rb") as stream:
+            stream.readline(1 << 16)
+            master = faiss.deserialize_index(np.frombuffer(stream.read(), np.uint8))
+    except (OSError, RuntimeError):  # not there, or nothing that FAISS could hold
+        return np.empty(0, np.int64)
+    return _ids(master)
+
+
 class FaissIndex:
     """An index in memory, on the GPU too where there is one; safe to use from several threads."""
 
@@ -106,7 +120,7 @@ class FaissIndex:
     ) -> None:
         self._file = file
         self._catalog = catalog
-        self._stamp = stamp
+        self.stamp = stamp
         self._write = write
         self._lock = threading.Lock()  # FAISS's GPU indexes allow one caller at a time
         self._master: Any = None  # on the CPU
@@ -171,7 +185,8 @@ class FaissIndex:
                 self._rebuild()
             self._state = now
             self._replicate()
-            if lags and self._write:
+            # What this process leaves out another may find mended: it is not for the file.
+            if lags and self._write and not now.left_out:
                 self._save(now)
 
     def _refuse_older(self) -> None:
@@ -196,7 +211,7 @@ class FaissIndex:
         if (
             header.format != _FORMAT
             or header.library_id != now.library_id
-            or header.encoder != asdict(self._stamp)
+            or header.encoder != asdict(self.stamp)
             or header.generation > now.generation
             or header.deletions > now.deletions
         ):
@@ -210,7 +225,8 @@ class FaissIndex:
         except RuntimeError as error:  # of a newer FAISS
             _log.warning("%s: unreadable (%s); it is made again", self._file, error)
             return
-        if not self._is_copy(master, only_grown=header.deletions == now.deletions):
+        only_grown = header.deletions == now.deletions and not now.left_out
+        if not self._is_copy(master, only_grown=only_grown):
             _log.warning("%s: holds other vectors than the catalog; it is made again", self._file)
             return
         self._master = master
@@ -238,7 +254,8 @@ class FaissIndex:
         """Add and take away what differs; False where the index had better be made anew."""
         if self._master is None or self._state is None or self._is_outgrown():
             return False
-        if self._state.deletions == now.deletions:
+        before = self._state
+        if (before.deletions, before.left_out) == (now.deletions, now.left_out):
             held = _ids(self._master)
             self._add(int(held.max()) if len(held) else 0)
         else:
@@ -266,7 +283,7 @@ class FaissIndex:
 
     def _rebuild(self) -> None:
         count = self._catalog.num_vectors()
-        dimension = self._stamp.dimension
+        dimension = self.stamp.dimension
         if count <= EXACT_LIMIT:
             self._master = faiss.IndexIDMap2(faiss.IndexFlatIP(dimension))
             self._trained_on = 0
@@ -302,7 +319,7 @@ class FaissIndex:
             library_id=state.library_id,
             generation=state.generation,
             deletions=state.deletions,
-            encoder=asdict(self._stamp),
+            encoder=asdict(self.stamp),
             trained_on=self._trained_on,
             count=len(self),
             sha256=hashlib.sha256(content.data).hexdigest(),

@@ -21,7 +21,7 @@ from vidsift.store import records
 from vidsift.store.connection import reading
 from vidsift.store.folding import fold_words, terms
 from vidsift.store.schema import cues, videos
-from vidsift.types import CueRecord, Span
+from vidsift.types import CueRecord, LeftOut, Span
 
 __all__ = ["WordHit", "WordsReader"]
 
@@ -45,6 +45,7 @@ _COLUMNS = (
 )
 _IS_SEARCHABLE = videos.c.status == "searchable"
 _Term = tuple[str, ...]
+_Conditions = list[sa.ColumnElement[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,17 @@ class WordsReader:
     """The part of a catalog's reader that knows subtitles; all texts are safe to ask for."""
 
     _engine: Engine
+    _left_out: dict[int, LeftOut]
+
+    def _may_answer(self) -> sa.ColumnElement[bool]:
+        """Of rows of `videos`: searchable, and not left out because they are damaged."""
+        if not self._left_out:
+            return _IS_SEARCHABLE
+        return sa.and_(_IS_SEARCHABLE, videos.c.id.not_in(sorted(self._left_out)))
 
     def num_cues(self) -> int:
         """How many cues can be searched."""
-        query = sa.select(sa.func.count()).select_from(cues.join(videos)).where(_IS_SEARCHABLE)
+        query = sa.select(sa.func.count()).select_from(cues.join(videos)).where(self._may_answer())
         with reading(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -104,7 +112,7 @@ class WordsReader:
         """The ids and unit-length vectors of all searchable cues, or of those videos, by id."""
         found: list[Any] = []
         with reading(self._engine) as connection:
-            for chosen in _choices(of_videos):
+            for chosen in _choices(self._may_answer(), of_videos):
                 query = sa.select(cues.c.id, cues.c.vector).select_from(cues.join(videos))
                 found += connection.execute(query.where(*chosen)).all()
         found.sort(key=lambda row: int(row[0]))
@@ -117,7 +125,7 @@ class WordsReader:
         """The ids of all searchable cues of these videos, in order."""
         found: list[int] = []
         with reading(self._engine) as connection:
-            for chosen in _choices(of_videos):
+            for chosen in _choices(self._may_answer(), of_videos):
                 query = sa.select(cues.c.id).select_from(cues.join(videos)).where(*chosen)
                 found += connection.execute(query).scalars()
         return np.array(sorted(found), dtype=np.int64)
@@ -148,10 +156,11 @@ class WordsReader:
         if not wanted or most < 1:
             return []
         found: list[tuple[int, WordHit]] = []
+        among = list(_choices(self._may_answer(), of_videos))
         with reading(self._engine) as connection:
             rarity = _rarities(connection, wanted)
             whole = sum(rarity.values())
-            for row in _matching(connection, _needed(rarity, whole), of_videos):
+            for row in _matching(connection, _needed(rarity, whole), among):
                 words = row.words.split(" ")
                 share = sum(rarity[term] for term in wanted if _holds(words, term)) / whole
                 if share >= _LEAST_COVERAGE:
@@ -172,11 +181,12 @@ class WordsReader:
         phrase = fold_words(text)
         if not phrase or most < 1:
             return []
+        among = list(_choices(self._may_answer(), of_videos))
         with reading(self._engine) as connection:
             rarity = _rarities(connection, [(word,) for word in dict.fromkeys(phrase)])
             rarest = max(rarity, key=lambda term: rarity[term])
             near = min(len(phrase), _MOST_CUES_OF_PHRASE) - 1
-            rows = _around(connection, rarest, near, of_videos)
+            rows = _around(connection, rarest, near, among)
         hits = [hit for run in _speeches(rows) for hit in _phrases(phrase, run)]
         return sorted(hits, key=lambda hit: (-hit.score, *_place(hit)))[:most]
 
@@ -208,11 +218,11 @@ def _needed(rarity: dict[_Term, float], whole: float) -> list[_Term]:
 
 
 def _matching(
-    connection: Connection, wanted: Sequence[_Term], of_videos: Iterable[SupportsIndex] | None
+    connection: Connection, wanted: Sequence[_Term], among: Sequence[_Conditions]
 ) -> Iterator[Any]:
     """The cues that hold any of these terms, with their words; those that hold most of them."""
     found = _found(connection, wanted)
-    for chosen in _choices(of_videos):
+    for chosen in among:
         yield from connection.execute(
             sa.select(*_COLUMNS, cues.c.words)
             .select_from(found.join(cues, cues.c.id == found.c.id).join(videos))
@@ -223,7 +233,7 @@ def _matching(
 
 
 def _around(
-    connection: Connection, term: _Term, near: int, of_videos: Iterable[SupportsIndex] | None
+    connection: Connection, term: _Term, near: int, among: Sequence[_Conditions]
 ) -> list[Any]:
     """The cues that hold the term and those within `near` places of them, in order."""
     found = _found(connection, [term])
@@ -233,7 +243,7 @@ def _around(
         cues.c.ordinal.between(middle.c.ordinal - near, middle.c.ordinal + near),
     )
     rows: dict[int, Any] = {}
-    for chosen in _choices(of_videos):
+    for chosen in among:
         source = (
             found.join(middle, middle.c.id == found.c.id)
             .join(videos, videos.c.id == middle.c.video_id)
@@ -321,13 +331,15 @@ def _tsquery(wanted: Sequence[_Term]) -> sa.ColumnElement[Any]:
     return query
 
 
-def _choices(of_videos: Iterable[SupportsIndex] | None) -> Iterator[list[sa.ColumnElement[bool]]]:
-    """Conditions on videos that together choose the searchable ones, or those of them."""
+def _choices(
+    may_answer: sa.ColumnElement[bool], of_videos: Iterable[SupportsIndex] | None
+) -> Iterator[_Conditions]:
+    """Conditions on videos that together choose those that may answer, or those of these."""
     if of_videos is None:
-        yield [_IS_SEARCHABLE]
+        yield [may_answer]
         return
     for chunk in _pieces(sorted({int(each) for each in of_videos})):
-        yield [_IS_SEARCHABLE, videos.c.id.in_(chunk)]
+        yield [may_answer, videos.c.id.in_(chunk)]
 
 
 def _pieces(ids: Iterable[int]) -> Iterator[list[int]]:
