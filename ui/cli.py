@@ -28,7 +28,7 @@ from ui.serve import ui
 from ui.standing import alerts, standing
 from ui.summarize import summarize
 from ui.tag import tag
-from ui.terminal import err, out, print_json, run
+from ui.terminal import err, one_line, out, print_json, run
 from ui.train import train
 from ui.transcribe import transcribe
 from ui.watch import watch
@@ -174,7 +174,7 @@ def status(
         f" {cues} lines of subtitles",
     )
     for video, state, reason in rest:
-        out.print(f"{state}: {video.path}: {reason}")
+        out.print(f"{state}: {one_line(video.path)}: {one_line(reason)}")
 
 
 @app.command()

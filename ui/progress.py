@@ -25,6 +25,7 @@ from indexer import IndexProgress, IndexReport, index_videos
 from summarizer import Skim, summarize, write_skim
 from summarizer.formats import DEFAULT_FORMATS
 from ui.preview import skim_files
+from ui.terminal import one_line
 from vidsift.errors import MediaError, StorageError, VidsiftError
 from vidsift.library import Library
 
@@ -43,7 +44,7 @@ _BAR_WIDTH = 20
 def _bar(what: str, note: str, console: Console) -> Iterator[tuple[Progress, TaskID]]:
     """A bar of one task, whose total is not known yet."""
     if not console.is_terminal:
-        console.print(f"{what}: {note}")
+        console.print(f"{what}: {one_line(note)}")
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(_BAR_WIDTH),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ui.terminal import err, out
+from ui.terminal import err, one_line, out
 
 if TYPE_CHECKING:
     from indexer import IndexReport
@@ -48,17 +48,17 @@ def print_index(
 ) -> None:
     """The files that need a word on stderr, the counts on stdout."""
     for path, note in report.notes:
-        err.print(f"note: {path}: {note}", style="yellow")
+        err.print(f"note: {one_line(path)}: {one_line(note)}", style="yellow")
     for old, new in report.renamed:
-        err.print(f"renamed: {old} -> {new}")
+        err.print(f"renamed: {one_line(old)} -> {one_line(new)}")
     for path in report.subtitles:
-        err.print(f"new subtitles: {path}")
+        err.print(f"new subtitles: {one_line(path)}")
     for path in report.missing:
-        err.print(f"gone: {path} (kept, not searched)", style="yellow")
+        err.print(f"gone: {one_line(path)} (kept, not searched)", style="yellow")
     for path, reason in report.failed:
-        err.print(f"skipped: {path}: {reason}", style="red")
+        err.print(f"skipped: {one_line(path)}: {one_line(reason)}", style="red")
     for path, reason in not_rendered:
-        err.print(f"not rendered: {path}: {reason}", style="red")
+        err.print(f"not rendered: {one_line(path)}: {one_line(reason)}", style="red")
     took = ""
     if report.indexed:
         speed = report.video_seconds / report.seconds

@@ -1,7 +1,8 @@
 """The terminal: what is written to stdout and stderr, and how the program ends.
 
-Names of files and questions are printed as they are: nothing in them is markup. What stdout's
-encoding lacks is printed as an escape.
+Nothing in names of files, subtitles and questions is markup, and nothing in them is a command to
+the terminal: its control characters are printed as pictures of themselves (`␛` for an escape). What
+stdout's encoding lacks is printed as an escape.
 """
 
 from __future__ import annotations
@@ -12,22 +13,52 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from vidsift.errors import QuestionSyntaxError, StorageError, VidsiftError
+from vidsift.errors import ConfigError, QuestionSyntaxError, StorageError, VidsiftError
 
-__all__ = ["err", "out", "print_json", "run"]
+__all__ = ["err", "one_line", "out", "print_json", "run"]
 
 _INTERRUPTED = 130
+# Orders to the terminal, and marks that turn the direction of what follows. C1 has no pictures.
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_PICTURES = {
+    **{code: chr(0x2400 + code) for code in range(32)},
+    0x7F: "\u2421",
+    **dict.fromkeys((*range(0x80, 0xA0), *map(ord, _TURNING)), "\ufffd"),
+}
+_ON_A_LINE = str.maketrans(_PICTURES | {0x2028: "\ufffd", 0x2029: "\ufffd"})
+_ON_LINES = str.maketrans({c: shown for c, shown in _PICTURES.items() if chr(c) not in "\n\t"})
+# JSON escapes what is below 32 itself.
+_IN_JSON = str.maketrans(
+    {code: f"\\u{code:04x}" for code in (*_PICTURES, 0x2028, 0x2029) if code >= 0x7F}
+)
 
 
-class _Output(Console):
+def one_line(text: object) -> str:
+    """A name as it can be told on one line of a terminal, whatever is in it."""
+    return str(text).translate(_ON_A_LINE)
+
+
+class _Terminal(Console):
+    """A console to which no text that is printed can give an order."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(text.translate(_ON_LINES), style)
+
+
+class _Output(_Terminal):
     """stdout. A reader that has gone ends the program quietly, a full disk with one line."""
 
     def print(self, *objects: Any, **options: Any) -> None:
@@ -39,7 +70,7 @@ class _Output(Console):
 
 
 out = _Output(highlight=False, soft_wrap=True, markup=False, emoji=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = _Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -49,7 +80,7 @@ def print_json(value: Any) -> None:
         StorageError: the disk is full.
     """
     # The escapes of an encoding that lacks a character are Python's; JSON's own are valid in all.
-    text = json.dumps(value, ensure_ascii=out.encoding != "utf-8")
+    text = json.dumps(value, ensure_ascii=out.encoding != "utf-8").translate(_IN_JSON)
     with _writing():
         out.file.write(text + "\n")
         out.file.flush()
@@ -65,7 +96,9 @@ def run(app: typer.Typer) -> NoReturn:
     try:
         app()
     except VidsiftError as error:
-        err.print(f"vidsift: {error}", style="red")
+        # These two list several mistakes, a line for each.
+        several = type(error) in (ConfigError, VidsiftError)
+        err.print(f"vidsift: {error if several else one_line(error)}", style="red")
         if isinstance(error, QuestionSyntaxError):
             err.print(error.pointer(), style="red")
         sys.exit(2)

@@ -14,7 +14,7 @@ import typer
 
 from ui.options import DeviceOption, EncoderOption, JsonOption, LibraryOption, open_library
 from ui.standing import alert_line, local_time
-from ui.terminal import err, out, print_json
+from ui.terminal import err, one_line, out, print_json
 
 if TYPE_CHECKING:
     from indexer import IndexReport
@@ -102,7 +102,7 @@ def _index(library: Library, paths: Sequence[Path], *, skip: Collection[Path]) -
 
 
 def _say(text: str) -> None:
-    err.print(f"{local_time(time.time())} {text}")
+    err.print(f"{local_time(time.time())} {one_line(text)}")
 
 
 def _say_report(report: IndexReport) -> None:
