@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidsift.library import Library
-from vidsift.media.process import ffmpeg_binary
+from vidsift.media.binary import ffmpeg_binary
 from vidsift.models.regions import HeatMap
 from vidsift.types import EncoderStamp
 

@@ -76,6 +76,13 @@ class Workspace:
         """The `k` best videos as a whole; see SearchEngine.rank_videos."""
         return SearchEngine(self.library_with_encoder()).rank_videos(text, k)
 
+    def close(self) -> None:
+        """Close the library; it is opened again when it is used."""
+        with self._opening:
+            if self._library is not None:
+                self._library.close()
+                self._library = None
+
     def start_indexing(self, paths: Sequence[str]) -> IndexJob:
         """Index files and folders in the background; the library is made if there is none.
 
