@@ -127,6 +127,14 @@ def explain(
     """
     if not terms:
         raise QueryError("there is nothing to explain: the question names nothing to be seen")
+    return library.in_one_state(
+        lambda: _explain(library, terms, library.catalog.video(video.id) or video, at)
+    )
+
+
+def _explain(
+    library: Library, terms: Sequence[TextQuery], video: VideoRecord, at: Span | float
+) -> Explanation:
     records = library.catalog.clips_of_video(video.id)
     if not records:
         raise QueryError(f"{video.path}: is not searchable: {video.reason or 'it has no clips'}")

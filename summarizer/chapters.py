@@ -59,6 +59,12 @@ def chapters_of(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
         SummaryError: the video could not be indexed, so that nothing is known of it.
         EncoderError: the prototype texts must be encoded, and the encoder cannot run.
     """
+    return library.in_one_state(
+        lambda: _chapters_of(library, library.catalog.video(video.id) or video)
+    )
+
+
+def _chapters_of(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
     records = library.catalog.clips_of_video(video.id)
     if video.status == "failed" or not records:
         reason = video.reason or "nothing of it is in the library"

@@ -78,6 +78,16 @@ def summarize(
         QueryError: the question cannot be asked.
         VideoNotFoundError: no video of the library answers to `video`.
     """
+    return library.in_one_state(lambda: _summarize(library, video, query, seconds, ratio))
+
+
+def _summarize(
+    library: Library,
+    video: str | Path | int | VideoRecord,
+    query: str,
+    seconds: float | None,
+    ratio: float | None,
+) -> Summary:
     record = _searchable(library, video)
     budget = budget_for(
         record, seconds=seconds, ratio=ratio, default_ratio=library.settings.summary_ratio
@@ -100,7 +110,7 @@ def summarize(
     summary = replace(summary, matched=answered.matched if answered else None)
     if _is_default(settings) and summary not in library.catalog.summaries(record.id):
         with contextlib.suppress(StorageError):  # remembering it is a convenience, not the answer
-            library.catalog.save_summary(record.id, summary)
+            library.catalog.save_summary(record.id, summary, of_features=record.feature_file)
     return summary
 
 
@@ -112,6 +122,12 @@ def saliency_curve(
     Raises:
         SummaryError, QueryError, VideoNotFoundError: as `summarize`.
     """
+    return library.in_one_state(lambda: _saliency_curve(library, video, query))
+
+
+def _saliency_curve(
+    library: Library, video: str | Path | int | VideoRecord, query: str
+) -> tuple[Float64[np.ndarray, "n"], Float64[np.ndarray, "n"]]:
     record = _searchable(library, video)
     film = film_of(library, record)
     answered = _answered(library, record, film, query)
@@ -242,7 +258,8 @@ def _worth(
 
 
 def _searchable(library: Library, video: str | Path | int | VideoRecord) -> VideoRecord:
-    record = video if isinstance(video, VideoRecord) else library.video(video)
+    # A record may have been read before the video was indexed anew.
+    record = library.video(video.id if isinstance(video, VideoRecord) else video)
     if record.status == "failed":
         raise SummaryError(
             f"{record.path}: was not indexed ({record.reason}); nothing to summarise"

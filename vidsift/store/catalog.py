@@ -256,8 +256,13 @@ class Catalog(CatalogReader):
             if not _drop(connection, videos.select().where(videos.c.id == int(video_id))):
                 raise VideoNotFoundError(f"no video has the id {video_id}")
 
-    def save_summary(self, video_id: int, summary: Summary) -> None:
+    def save_summary(
+        self, video_id: int, summary: Summary, *, of_features: str | None = None
+    ) -> None:
         """Keep a summary; one of the same question and budget gives way to it.
+
+        With `of_features` nothing is kept where the video has other features by now: it was indexed
+        anew while somebody summarised what it was before.
 
         Raises:
             VideoNotFoundError: none has this id.
@@ -266,8 +271,12 @@ class Catalog(CatalogReader):
         key = ("video_id", "query_sha256", "budget_seconds")
         same = sa.and_(*(summaries.c[name] == row[name] for name in key))
         with writing(self._engine) as connection, seals.resealed(connection, [video_id]):
-            if not connection.execute(videos.select().where(videos.c.id == int(video_id))).first():
+            chosen = sa.select(videos.c.feature_file).where(videos.c.id == int(video_id))
+            features = connection.execute(chosen).scalar()
+            if features is None:
                 raise VideoNotFoundError(f"no video has the id {video_id}")
+            if of_features not in (None, features):
+                return
             if not connection.execute(summaries.update().where(same).values(row)).rowcount:
                 connection.execute(summaries.insert(), row)
 
