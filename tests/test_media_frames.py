@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidsift.errors import MediaError, MediaTimeoutError
+from vidsift.errors import MediaError, MediaLimitError, MediaTimeoutError
 from vidsift.media.frames import DecodedFrame, Decoding, decode, sample_size
 from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
@@ -257,3 +258,60 @@ def test_a_file_that_became_a_fifo_is_not_opened(make: Make, tmp_path: Path) -> 
         pytest.raises(MediaError, match="not a regular file"),
     ):
         next(frames)
+
+
+def test_frames_that_go_on_after_the_longest_video_are_refused(make: Make) -> None:
+    path = make("long.mp4", *_source("320x240", rate="30", seconds=8))
+    limits = replace(DEFAULT_LIMITS, max_hours=2 / 3600)
+    with decode(probe(path), sample_rate=2.0, short_side=64, limits=limits) as frames:
+        with pytest.raises(MediaLimitError, match=r"long\.mp4: goes on after .*media_max_hours"):
+            list(frames)
+        pid = frames.pid
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_more_frames_than_a_video_can_have_are_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vidsift.media.frames._MAX_RATE", 20)
+    monkeypatch.setattr("vidsift.media.frames._RATE_SECONDS", 1.0)
+    path = make("long.mp4", *_source("320x240", rate="30", seconds=8))
+    with (
+        decode(probe(path), sample_rate=2.0, short_side=64) as frames,
+        pytest.raises(MediaLimitError, match=r"has \d+ frames in \d\.\d s"),
+    ):
+        list(frames)
+
+
+def test_frames_that_become_too_large_are_refused(make: Make) -> None:
+    path = make("long.mp4", *_source("320x240", rate="30", seconds=8))
+    limits = replace(DEFAULT_LIMITS, max_pixels=1000)
+    with (
+        decode(probe(path), sample_rate=2.0, short_side=64, limits=limits) as frames,
+        pytest.raises(MediaLimitError, match=r"has frames of 320 x 240 pixels, 1,000 are the most"),
+    ):
+        next(frames)
+
+
+def test_memory_and_stalls_are_limited(make: Make) -> None:
+    path = make(
+        "large.mp4",
+        "-f",
+        "lavfi",
+        "-i",
+        "color=size=3840x2160:rate=5:duration=8",
+        "-preset",
+        "ultrafast",
+    )
+    limits = replace(DEFAULT_LIMITS, memory_mb=200)
+    with (
+        decode(probe(path), sample_rate=2.0, short_side=64, limits=limits) as frames,
+        pytest.raises(MediaLimitError, match="raise media_memory_mb"),
+    ):
+        list(frames)
+    limits = replace(DEFAULT_LIMITS, stall_seconds=0.5)
+    with decode(probe(path), sample_rate=2.0, short_side=64, limits=limits) as frames:
+        next(frames)
+        os.kill(frames.pid, signal.SIGSTOP)
+        with pytest.raises(MediaLimitError, match="did nothing at all"):
+            list(frames)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from vidsift.errors import MediaError, NotAVideoError
+from vidsift.errors import MediaError, MediaLimitError, NotAVideoError
+from vidsift.media.limits import DEFAULT_LIMITS
 from vidsift.media.probe import probe
 
 Make = Callable[..., Path]
@@ -168,3 +170,28 @@ def test_a_file_that_may_not_be_read(make: Make) -> None:
     path.chmod(0)
     with pytest.raises(MediaError, match="Permission denied"):
         probe(path)
+
+
+def test_frames_larger_than_allowed_are_refused(make: Make) -> None:
+    limits = replace(DEFAULT_LIMITS, max_pixels=160 * 120 - 1)
+    # Only the first codec tells the size of its frames to who does not decode one.
+    for name, codec in {"plain.mp4": "mpeg4", "large.mkv": "png"}.items():
+        path = make(name, *_source(), "-c:v", codec)
+        with pytest.raises(MediaLimitError, match=rf"{name}: has frames of 160 x 120 pixels, 19,1"):
+            probe(path, limits=limits)
+        assert probe(path, limits=replace(limits, max_pixels=160 * 120)).width == 160
+
+
+def test_a_length_beyond_what_is_allowed_is_refused(make: Make) -> None:
+    path = make("plain.mp4", *_source(seconds=2))
+    with pytest.raises(MediaLimitError, match=r"plain\.mp4: says that it lasts .*media_max_hours"):
+        probe(path, limits=replace(DEFAULT_LIMITS, max_hours=1 / 3600))
+
+
+def test_a_name_cannot_forge_a_stream(make: Make, tmp_path: Path) -> None:
+    name = "a\n\n  Duration: 99:00:00.00\n  Stream #0:0: Video: h264, yuv420p, 9x9, 5 fps, from 'b'"
+    path = tmp_path / name
+    path.write_bytes(make("plain.mp4", *_source()).read_bytes())
+    found = probe(path)
+    assert (found.width, found.height, found.frame_rate) == (160, 120, 10)
+    assert found.duration_seconds == pytest.approx(1.0, abs=0.1)

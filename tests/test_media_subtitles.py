@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vidsift.media import subtitles
 from vidsift.media.cues import decode_text, parse_cues, place_cues
 from vidsift.media.probe import probe
 from vidsift.media.subtitles import Sidecars, read_subtitles
@@ -377,6 +378,75 @@ def test_problems_name_the_file_and_spare_the_rest(
         "film.de.srt: 1 of 2 cues end before they begin; film.en.srt: is empty; "
         "film.fr.srt: has more than 2 MB and was not read"
     )
+
+
+def test_link_out_of_the_folder_is_not_followed(beside: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "elsewhere" / "secret.srt"
+    secret.parent.mkdir()
+    secret.write_text(SRT.replace("red", "password"))
+    beside.with_suffix(".xx.srt").symlink_to(secret)
+    beside.with_suffix(".yy.srt").symlink_to("/etc/passwd")
+    (beside.parent / "own.txt").write_text(SRT.replace("red", "green"))
+    beside.with_suffix(".zz.srt").symlink_to("own.txt")
+    found = read_subtitles(probe(beside), 5.0, Sidecars())
+    said = " ".join(cue.text for cue in found.cues)
+    assert "password" not in said
+    assert "so very green" in said
+    assert f"{beside.stem}.xx.srt: leads out of the folder and was not read" in found.note
+    assert f"{beside.stem}.yy.srt: leads out of the folder" in found.note
+
+
+def test_sidecar_that_became_a_pipe_is_not_waited_for(beside: Path) -> None:
+    path = beside.with_suffix(".xx.srt")
+    path.write_text(SRT)
+    sidecars = Sidecars()
+    assert path in sidecars.of(beside)
+    path.unlink()
+    os.mkfifo(path)
+    assert "xx.srt: cannot be read: not a regular file" in _note(beside, sidecars)
+
+
+def _note(video: Path, sidecars: Sidecars) -> str:
+    return read_subtitles(probe(video), 5.0, sidecars).note
+
+
+def test_huge_sidecar_is_not_read(beside: Path) -> None:
+    with beside.with_suffix(".xx.srt").open("wb") as file:
+        file.truncate(1 << 40)  # of holes, but nobody can tell
+    assert f"{beside.stem}.xx.srt: has more than 20 MB" in _note(beside, Sidecars())
+
+
+def test_only_so_many_tracks_are_read(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subtitles, "_MOST_TRACKS", 3)
+    monkeypatch.setattr(subtitles, "_MOST_CUES", 4)
+    for language in ("aa", "bb", "cc", "dd", "ee"):
+        own = SRT.replace("red", language).replace("blue", language)
+        beside.with_suffix(f".{language}.srt").write_text(own)
+    found = read_subtitles(probe(beside), 5.0, Sidecars())
+    assert [cue.track for cue in found.cues] == ["aa.srt", "aa.srt", "bb.srt", "bb.srt"]
+    assert "5 files lie beside it, the first 3 were read" in found.note
+    assert "has 6 cues, of which the first 4 are used" in found.note
+
+
+def test_track_that_goes_on_is_read_in_part(
+    make: MakeFile, srt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subtitles, "_MOST_BYTES", 40)
+    film = make("long-track.mkv", *COLOUR, "-i", srt, "-map", "0", "-map", "1", "-c:s", "srt")
+    assert "track 1: only its first 0 MB were read" in _note(film, Sidecars())
+
+
+@pytest.mark.slow
+def test_same_words_in_many_tracks_take_no_time(beside: Path) -> None:
+    spread = "".join(
+        f"{n}\n{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02},000 --> "
+        f"{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02},500\nyes\n\n"
+        for n in range(5000)
+    )
+    for track in "abc":
+        beside.with_suffix(f".{track}{track}.srt").write_text(spread)
+    found = read_subtitles(probe(beside), 5000.0, Sidecars())
+    assert sum(cue.text == "yes" for cue in found.cues) == 5000
 
 
 def test_vanished_sidecar_is_noted(beside: Path) -> None:

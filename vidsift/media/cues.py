@@ -37,6 +37,7 @@ _SAMPLE_BYTES = 100_000
 _LONGEST_LINE = 2_000
 _LONGEST_TEXT = 1_000
 _MOST_CUES = 20_000  # ten hours of talk have ten thousand
+_MOST_READ = 3 * _MOST_CUES  # rolling captions say all of it three times
 
 _WEBVTT = re.compile(r"\ufeff?\s*WEBVTT")
 _SUBSTATION = re.compile(r"^\[(?:Script Info|V4\+? Styles|Events)\]", re.IGNORECASE | re.MULTILINE)
@@ -119,6 +120,9 @@ def parse_cues(data: bytes, suffix: str) -> ParsedCues:
     # One empty line says as much as many, over which pysubs2 takes the square of their time.
     short = [line[:_LONGEST_LINE] for before, line in pairwise(["", *lines]) if line or before]
     format_, kept = _prepared(short, text, suffix)
+    places = [place for place, line in enumerate(kept) if _begins_cue(line, format_)]
+    if len(places) > _MOST_READ:
+        kept = kept[: places[_MOST_READ]]
     read = pysubs2.SSAFile.from_string("\n".join(kept), format_, keep_html_tags=True)
     cues = [
         RawCue(event.start / 1000, event.end / 1000, own)
@@ -129,8 +133,10 @@ def parse_cues(data: bytes, suffix: str) -> ParsedCues:
     if not cues:
         problems.append("holds no subtitles")
     joined = _joined(cues)
-    if len(joined) > _MOST_CUES:
-        problems.append(f"holds {len(joined):,} cues, of which the first {_MOST_CUES:,} are used")
+    if len(places) > _MOST_READ or len(joined) > _MOST_CUES:
+        held = len(places) if len(places) > _MOST_READ else len(joined)
+        used = min(len(joined), _MOST_CUES)
+        problems.append(f"holds {held:,} cues, of which the first {used:,} are used")
     return ParsedCues(tuple(joined[:_MOST_CUES]), tuple(problems))
 
 
@@ -145,6 +151,10 @@ def _prepared(lines: Sequence[str], text: str, suffix: str) -> tuple[str, list[s
         return format_, ["[Events]", *spoken]
     # A line of the text with two times in it would be taken for the times of a cue.
     return "srt", [line for line in lines if "-->" in line or not _has_two_times(line)]
+
+
+def _begins_cue(line: str, format_: str) -> bool:
+    return line.startswith("Dialogue:") if format_ in ("ass", "ssa") else "-->" in line
 
 
 def _has_two_times(line: str) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+import errno
 import hashlib
+import itertools
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +21,15 @@ from vidsift.media.cues import parse_cues, place_cues
 from vidsift.media.limits import DEFAULT_LIMITS, MediaLimits
 from vidsift.media.process import run_ffmpeg
 from vidsift.media.source import file_url, input_file
-from vidsift.types import Cue, VideoProbe
+from vidsift.types import Cue, Span, VideoProbe
 
 __all__ = ["SIDECAR_SUFFIXES", "Sidecars", "Subtitles", "read_subtitles"]
 
 SIDECAR_SUFFIXES = frozenset([".ass", ".srt", ".ssa", ".vtt"])
 _MOST_BYTES = 20 << 20
+_MOST_TRACKS = 50  # of a kind: files beside a video, tracks inside it
+_MOST_TRACK_BYTES = 200 << 20  # of all tracks together, while they are read
+_MOST_CUES = 100_000
 # `NAME.en.srt`, `NAME.pt-BR.forced.srt`: a language and what players write beside it.
 _LANGUAGE = re.compile(
     r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*|auto|cc|default|forced|full|hi|orig|sdh", re.IGNORECASE
@@ -131,7 +137,7 @@ def read_subtitles(
     stamp = sidecars.stamp(probe.path)
     cues: list[Cue] = []
     notes: list[str] = []
-    seen: dict[str, list[Cue]] = {}
+    said = _Said()
     for track, name, data in _sources(probe, sidecars, notes, limits):
         inside = name != track
         shift = -probe.delay_seconds
@@ -141,32 +147,58 @@ def read_subtitles(
         placed, problems = place_cues(parsed, shift=shift, duration=duration_seconds, track=track)
         label = track if inside else f"{probe.path.stem}.{track}"
         notes += [f"{label}: {problem}" for problem in problems]
-        new = [cue for cue in placed if not _is_said(cue, seen)]
-        for cue in new:
-            seen.setdefault(cue.text.casefold(), []).append(cue)
+        new = [cue for cue in placed if not said.holds(cue)]
+        said.add(new)
         cues += new
-    return Subtitles(tuple(cues), stamp, "; ".join(notes))
+    if len(cues) > _MOST_CUES:
+        notes.append(f"has {len(cues):,} cues, of which the first {_MOST_CUES:,} are used")
+    return Subtitles(tuple(cues[:_MOST_CUES]), stamp, "; ".join(notes))
 
 
-def _is_said(cue: Cue, seen: dict[str, list[Cue]]) -> bool:
-    return any(
-        other.track != cue.track and other.span.overlap(cue.span) * 2 >= cue.span.duration
-        for other in seen.get(cue.text.casefold(), ())
-    )
+class _Said:
+    """The lines of earlier tracks by their text, in order of time.
+
+    Looking one up takes no longer where the same words are said thousands of times.
+    """
+
+    def __init__(self) -> None:
+        self._spans: dict[str, list[list[Span]]] = {}
+
+    def add(self, cues: Sequence[Cue]) -> None:
+        """Remember the cues of one more track, which are in order of time."""
+        own: dict[str, list[Span]] = {}
+        for cue in cues:
+            own.setdefault(cue.text.casefold(), []).append(cue.span)
+        for text, spans in own.items():
+            self._spans.setdefault(text, []).append(spans)
+
+    def holds(self, cue: Cue) -> bool:
+        """Whether an earlier track says this for at least half of the cue's time."""
+        for spans in self._spans.get(cue.text.casefold(), ()):
+            # What is said for half of that time is said in its middle: only the neighbours are.
+            middle = (cue.span.start + cue.span.end) / 2
+            place = bisect.bisect_right(spans, middle, key=lambda span: span.start)
+            near = spans[max(0, place - 2) : place + 1]
+            if any(span.overlap(cue.span) * 2 >= cue.span.duration for span in near):
+                return True
+        return False
 
 
 def _sources(
     probe: VideoProbe, sidecars: Sidecars, notes: list[str], limits: MediaLimits
 ) -> Iterator[tuple[str, str, bytes]]:
     """The track, the file name and the bytes of each set of subtitles that can be read."""
-    for path in sidecars.of(probe.path):
+    beside = sidecars.of(probe.path)
+    if len(beside) > _MOST_TRACKS:
+        notes.append(f"{len(beside)} files lie beside it, the first {_MOST_TRACKS} were read")
+    for path in beside[:_MOST_TRACKS]:
         try:
-            if not stat.S_ISREG(path.stat().st_mode):
-                continue
-            with path.open("rb") as file:
-                data = file.read(_MOST_BYTES + 1)
+            data = _read_beside(path)
         except OSError as error:
             notes.append(f"{path.name}: cannot be read: {error.strerror}")
+            continue
+        if data is None:
+            notes.append(f"{path.name}: leads out of the folder and was not read")
             continue
         if len(data) > _MOST_BYTES:
             notes.append(f"{path.name}: has more than {_MOST_BYTES >> 20} MB and was not read")
@@ -174,6 +206,22 @@ def _sources(
         track = _tail(path, probe.path)
         yield track, track, data
     yield from _embedded(probe, notes, limits)
+
+
+def _read_beside(path: Path) -> bytes | None:
+    """As much of a file as is wanted and a byte more; None for a link out of its folder.
+
+    Such a link could make any text that this user may read searchable for others.
+    """
+    real = Path(os.path.realpath(path))
+    if real.parent != Path(os.path.realpath(path.parent)):
+        return None
+    # It may have become something else meanwhile: a pipe is not waited for, nor a link followed.
+    descriptor = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return file.read(_MOST_BYTES + 1)
 
 
 def _embedded(
@@ -189,6 +237,10 @@ def _embedded(
             names[number] = name
     if not names:
         return
+    if len(names) > _MOST_TRACKS:
+        notes.append(f"{len(names)} tracks of text are in it, the first {_MOST_TRACKS} were read")
+        names = dict(itertools.islice(names.items(), _MOST_TRACKS))
+    most = min(_MOST_BYTES, _MOST_TRACK_BYTES // len(names))
     with tempfile.TemporaryDirectory(prefix="vidsift-") as folder:
         source = input_file(probe.path, limits=limits)
         files, outputs = {}, []
@@ -200,7 +252,7 @@ def _embedded(
                 ffmpeg.output(
                     source[f"s:{number}"],
                     file_url(files[number]),
-                    **{"format": kind, "c:s": kind, "fs": _MOST_BYTES},
+                    **{"format": kind, "c:s": kind, "fs": most},
                     output_ts_offset=_AHEAD_SECONDS,
                 )
             )
@@ -215,4 +267,6 @@ def _embedded(
             notes.append(f"its subtitle tracks cannot be read: {error.reason}")
             return
         for number, file in files.items():
+            if file.stat().st_size >= most:
+                notes.append(f"{names[number]}: only its first {most >> 20} MB were read")
             yield names[number], file.name, file.read_bytes()
