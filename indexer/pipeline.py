@@ -13,6 +13,8 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from indexer.commit import commit_video, sweep
+from indexer.forget import finish_forgetting
+from indexer.kept_out import KeptOut
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under, no_videos, real_path
 from indexer.video import Recipe, encode_cues, index_video
@@ -43,7 +45,8 @@ class IndexProgress:
 class IndexReport:
     """What became of every file of a run.
 
-    `subtitles` are the videos, otherwise unchanged, whose subtitles were read anew.
+    `subtitles` are the videos, otherwise unchanged, whose subtitles were read anew; `kept_out`
+    those that were forgotten on purpose.
     """
 
     indexed: list[Path] = field(default_factory=list)
@@ -53,6 +56,7 @@ class IndexReport:
     failed: list[tuple[Path, str]] = field(default_factory=list)
     notes: list[tuple[Path, str]] = field(default_factory=list)
     subtitles: list[Path] = field(default_factory=list)
+    kept_out: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     video_seconds: float = 0.0
 
@@ -91,6 +95,8 @@ def index_videos(
         report = IndexReport(failed=unreadable)
         run = library.catalog.start_run()
         try:
+            if finish_forgetting(library).videos:  # of a run that was cut off
+                known = {video.path: video for video in library.catalog.videos()}
             sweep(library)
             # Several videos and the encoder fill the cores already; BLAS threads on top of them
             # would only wait for one another.
@@ -144,6 +150,7 @@ class _Run:
         self._sizes: dict[Path, int] = {}
         self._stopping = threading.Event()
         self._sidecars = Sidecars()
+        self._kept_out = KeptOut.of(library.root)
         self._kept: list[tuple[int, Path]] = []  # videos that need not be indexed anew
 
     def index(self, files: list[Path], known: dict[Path, VideoRecord], roots: list[Path]) -> None:
@@ -174,7 +181,9 @@ class _Run:
 
     def _is_due(self, path: Path, before: VideoRecord | None) -> bool:
         if before is None:
-            return True
+            if is_kept_out := self._kept_out.is_untouched(path):
+                self._report.kept_out.append(path)
+            return not is_kept_out
         try:
             status = path.stat()
         except OSError:
@@ -207,6 +216,10 @@ class _Run:
                     print_ = fingerprint(path)
                 except MediaError as error:
                     self._fail(path, None, error)
+                    yield path, None
+                    continue
+                if self._kept_out.holds(print_.sha256):
+                    self._leave_out(path, known.get(path))
                     yield path, None
                     continue
                 if self._is_known(path, print_, known.get(path)):
@@ -305,6 +318,11 @@ class _Run:
             self._report.subtitles.append(path)
             if subtitles.note:
                 self._report.notes.append((path, subtitles.note))
+
+    def _leave_out(self, path: Path, before: VideoRecord | None) -> None:
+        self._report.kept_out.append(path)
+        if before is not None:
+            self._catalog.mark_missing([before.id], "a video that is kept out lies in its place")
 
     def _fail(self, path: Path, print_: Fingerprint | None, error: MediaError) -> None:
         self._catalog.mark_failed(path, print_, error.reason)

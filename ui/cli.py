@@ -13,6 +13,7 @@ from ui.ask import search
 from ui.chapters import chapters
 from ui.evaluate import evaluate
 from ui.explain import explain
+from ui.forget import forget
 from ui.highlights import highlights
 from ui.options import (
     DeviceOption,
@@ -119,6 +120,7 @@ def _require_videos(paths: list[str], root: Path) -> None:
 app.command()(search)
 app.command()(chapters)
 app.command()(explain)
+app.command()(forget)
 app.command()(highlights)
 app.command()(tag)
 app.command()(transcribe)

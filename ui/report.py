@@ -35,6 +35,7 @@ def index_json(
         "failed": [{"path": str(path), "reason": reason} for path, reason in report.failed],
         "not_rendered": [{"path": str(path), "reason": reason} for path, reason in not_rendered],
         "subtitles": [str(path) for path in report.subtitles],
+        "kept_out": [str(path) for path in report.kept_out],
         "notes": [{"path": str(path), "note": note} for path, note in report.notes],
         "seconds": round(report.seconds, 3),
         "video_seconds": round(report.video_seconds, 3),
@@ -53,6 +54,8 @@ def print_index(
         err.print(f"renamed: {one_line(old)} -> {one_line(new)}")
     for path in report.subtitles:
         err.print(f"new subtitles: {one_line(path)}")
+    for path in report.kept_out:
+        err.print(f"left out: {one_line(path)}: forgotten on purpose (kept-out.txt in the library)")
     for path in report.missing:
         err.print(f"gone: {one_line(path)} (kept, not searched)", style="yellow")
     for path, reason in report.failed:
