@@ -281,7 +281,8 @@ class _Run:
                 return True
             return False
         for other in self._catalog.videos_by_sha256(print_.sha256):
-            if other.status == "missing" and other.path != path:
+            # One that was left out of a switch of encoders has nothing to be searched by.
+            if other.status == "missing" and other.path != path and self._is_whole(other):
                 self._catalog.move_video(other.id, path, print_)
                 self._report.renamed.append((other.path, path))
                 self._kept.append((other.id, path))

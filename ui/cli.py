@@ -15,6 +15,7 @@ from ui.evaluate import evaluate
 from ui.explain import explain
 from ui.forget import forget
 from ui.highlights import highlights
+from ui.migrate import migrate
 from ui.options import (
     DeviceOption,
     EncoderOption,
@@ -122,6 +123,7 @@ app.command()(chapters)
 app.command()(explain)
 app.command()(forget)
 app.command()(highlights)
+app.command()(migrate)
 app.command()(tag)
 app.command()(transcribe)
 app.command()(summarize)

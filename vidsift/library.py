@@ -58,11 +58,14 @@ class Library:
     ```
     """
 
-    def __init__(self, root: Path, settings: Settings, catalog: Catalog) -> None:
+    def __init__(
+        self, root: Path, settings: Settings, catalog: Catalog, *, features: Path | None = None
+    ) -> None:
+        """Put together what `open` opens; `features` is the folder of them if not the usual one."""
         self.root = root
         self.settings = settings
         self.catalog = catalog
-        self.features = FeatureStore(root / "features", catalog.has_changed)
+        self.features = FeatureStore(features or root / "features", catalog.has_changed)
         self.inspection = Inspection(catalog, self.features)
         self._index: FaissIndex | None = None
         self._deletions: int | None = None  # of the catalog, when features were last let go
@@ -84,12 +87,12 @@ class Library:
         settings = load_settings(folder, **flags)
         file = folder / "catalog.sqlite3"
         url = settings.database_url or f"sqlite:///{file}"
-        if not settings.database_url and not file.exists():
-            if not create:
-                raise LibraryNotFoundError(
-                    f"{folder}: no library here; make one with `vidsift index FOLDER`"
-                    " or name another with --library"
-                )
+        if not create and not settings.database_url and not file.exists():
+            raise LibraryNotFoundError(
+                f"{folder}: no library here; make one with `vidsift index FOLDER`"
+                " or name another with --library"
+            )
+        if create:
             try:
                 make_folder(folder)
             except OSError as error:

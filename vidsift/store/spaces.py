@@ -49,6 +49,7 @@ __all__ = [
     "holds",
     "lacking_cues",
     "lacking_videos",
+    "num_vectors",
     "put_cues",
     "put_video",
     "space_named",
@@ -220,6 +221,14 @@ def videos_of_space(catalog: CatalogReader, space_id: int) -> dict[int, str]:
     query = query.where(space_videos.c.space_id == int(space_id), holds(int(space_id)))
     with reading(catalog._engine) as connection:
         return {row.id: row.feature_file for row in connection.execute(query)}
+
+
+def num_vectors(catalog: CatalogReader, space_id: int) -> int:
+    """How many vectors of clips the space holds."""
+    chosen = space_clip_vectors.c.space_id == int(space_id)
+    query = sa.select(sa.func.count()).select_from(space_clip_vectors).where(chosen)
+    with reading(catalog._engine) as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def feature_files(catalog: CatalogReader) -> dict[str, str]:
