@@ -73,7 +73,6 @@ class Difference:
 class Comparison:
     """What two spaces make of the same questions; pairs are the searched one's and the other's.
 
-    `past` of the questions were asked by people, the others are texts that ship with vidsift.
     Overlaps are means; those by chance are None where there is only one question. `matched` are
     the shares of questions that have an answer, as the settings have it. `skipped` are questions
     that cannot be asked, with the reason. `pooler` is the trained one that only the searched space
@@ -82,7 +81,6 @@ class Comparison:
 
     encoders: tuple[str, str]
     differences: tuple[Difference, ...]
-    past: int
     videos: float
     moments: float
     videos_by_chance: float | None
@@ -97,13 +95,14 @@ class Comparison:
 
 
 def questions_of(library: Library) -> tuple[list[str], int]:
-    """The questions to compare on, and how many of them people asked: these come first.
+    """The questions to compare on, the latest first, and how many at their end were not asked here.
 
     Where these are few, texts of the bank are added; most of those have no answer.
     """
     past = [each.question for each in history.asked(library.catalog, _MOST_PAST)]
     more = [text for text in bank_texts() if text not in past] if len(past) < FEW else []
-    return [*past, *more[:_BANK]], len(past)
+    more = more[:_BANK]
+    return [*past, *more], len(more)
 
 
 def read_questions(file: Path) -> list[str]:
@@ -127,10 +126,9 @@ def compare_spaces(
     library: Library,
     space: Space,
     questions: Sequence[str],
-    past: int,
     on_progress: Callable[[float], None] | None = None,
 ) -> Comparison:
-    """Ask both spaces the same questions; `past` of them are people's. `on_progress(share done)`.
+    """Ask both spaces the same questions. `on_progress(share done)`.
 
     Raises:
         QueryError: not one of the questions can be asked.
@@ -155,7 +153,6 @@ def compare_spaces(
         why = skipped[0][1] if skipped else "there are none"
         raise QueryError(f"none of the questions to compare on can be asked: {why}")
     pooler = library.settings.pooler
-    left_out = {question for question, _ in skipped}
     overlaps = [_overlap(ours, theirs) for _, ours, theirs in asked]
     videos, moments = np.mean(overlaps, axis=0).tolist()
     n = len(asked)
@@ -176,7 +173,6 @@ def compare_spaces(
             )
             for overlap, (question, ours, theirs) in zip(overlaps, asked, strict=True)
         ),
-        past=sum(question not in left_out for question in questions[:past]),
         videos=videos,
         moments=moments,
         videos_by_chance=by_chance[0],

@@ -453,12 +453,11 @@ def test_a_comparison_shows_what_a_switch_would_give(either):
     build_space(library, "turned")
     files = {path: path.read_bytes() for path in (library.root / "index").iterdir()}
     compared = compare_spaces(
-        library, find_space(library), [*QUESTIONS, '"red', "video:nowhere red"], 2
+        library, find_space(library), [*QUESTIONS, '"red', "video:nowhere red"]
     )
     assert compared.encoders == ("colour", "turned")
     assert [each.question for each in compared.differences] == list(QUESTIONS)
     assert [text for text, _ in compared.skipped] == ['"red', "video:nowhere red"]
-    assert compared.past == 2
     # Of three videos both find all; and one question in five has one video for an answer.
     assert compared.videos == 1.0
     assert 1 / 3 < compared.videos_by_chance < 1.0
@@ -490,21 +489,21 @@ def test_overlap_is_of_equal_videos_and_overlapping_moments(library):
     """A space compared with itself in a copy is the same; one question has no chance level."""
     build_space(library, "turned")
     switch_space(library, find_space(library))
-    compared = compare_spaces(library, find_space(library), ["red"], 1)
+    compared = compare_spaces(library, find_space(library), ["red"])
     assert compared.videos == 1.0
     assert compared.videos_by_chance is compared.moments_by_chance is None
     assert compared.matched[0] in (0.0, 1.0)
     with pytest.raises(QueryError, match="none of the questions"):
-        compare_spaces(library, find_space(library), ['"red'], 1)
+        compare_spaces(library, find_space(library), ['"red'])
 
 
 def test_questions_to_compare_on(library, tmp_path):
-    texts, past = questions_of(library)
-    assert (past, len(texts)) == (0, 50)
+    texts, shipped = questions_of(library)
+    assert (shipped, len(texts)) == (50, 50)
     for number in range(6):
         history.remember(library.catalog, f"question {number}")
-    texts, past = questions_of(library)
-    assert (past, texts[0], len(texts)) == (6, "question 5", 6)
+    texts, shipped = questions_of(library)
+    assert (shipped, texts[0], len(texts)) == (0, "question 5", 6)
     file = tmp_path / "questions.txt"
     file.write_text("red\n\n blue \nred\n")
     assert read_questions(file) == ["red", "blue"]

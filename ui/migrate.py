@@ -101,12 +101,13 @@ def _build(library: Library, encoder: str, as_json: bool) -> None:
 
         report = build_space(library, encoder, on_progress=progress)
     space = find_space(library, report.encoder)
-    compared = _compared(library, space, *questions_of(library))
+    asked, shipped = questions_of(library)
+    compared = _compared(library, space, asked)
     if as_json:
-        print_json(build_json(report) | {"comparison": comparison_json(compared)})
+        print_json(build_json(report) | {"comparison": comparison_json(compared, shipped)})
     else:
         print_build(report)
-        print_comparison(compared)
+        print_comparison(compared, shipped)
         out.print("search it from now on: vidsift migrate --switch")
     if report.failed:
         raise typer.Exit(1)
@@ -117,23 +118,20 @@ def _compare(library: Library, encoder: str, file: Path | None, as_json: bool) -
     from search.compare import questions_of, read_questions
 
     space = find_space(library, encoder)
-    if file is not None:
-        asked = read_questions(file)
-        compared = _compared(library, space, asked, len(asked))
-    else:
-        compared = _compared(library, space, *questions_of(library))
+    asked, shipped = (read_questions(file), 0) if file is not None else questions_of(library)
+    compared = _compared(library, space, asked)
     if as_json:
-        print_json(comparison_json(compared))
+        print_json(comparison_json(compared, shipped))
     else:
-        print_comparison(compared)
+        print_comparison(compared, shipped)
 
 
-def _compared(library: Library, space: Space, questions: list[str], past: int) -> Comparison:
+def _compared(library: Library, space: Space, questions: list[str]) -> Comparison:
     from search.compare import compare_spaces
     from ui.progress import share_shown
 
     with share_shown("comparing", "asking both spaces", err) as show:
-        return compare_spaces(library, space, questions, past, show)
+        return compare_spaces(library, space, questions, show)
 
 
 def _switch(

@@ -85,12 +85,12 @@ def print_build(report: MigrateReport) -> None:
     )
 
 
-def comparison_json(compared: Comparison) -> dict[str, Any]:
-    """A comparison, as `--json` prints it."""
+def comparison_json(compared: Comparison, shipped: int) -> dict[str, Any]:
+    """A comparison, as `--json` prints it; so many of the questions ship with vidsift."""
     return {
         "encoders": list(compared.encoders),
         "questions": len(compared.differences),
-        "past_questions": compared.past,
+        "shipped_questions": shipped,
         "overlap_at_10": {
             "videos": round(compared.videos, 4),
             "videos_by_chance": _rounded(compared.videos_by_chance),
@@ -117,15 +117,13 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-def print_comparison(compared: Comparison) -> None:
+def print_comparison(compared: Comparison, shipped: int) -> None:
     """Overlaps beside what comes of chance, and the questions whose answers differ most."""
     first, second = compared.encoders
     count = len(compared.differences)
-    shipped = count - compared.past
-    out.print(
-        f"{first} (searched) and {second} on {compared.past} past questions"
-        + (f" and {shipped} texts that ship with vidsift" if shipped else "")
-    )
+    out.print(f"{first} (searched) and {second} on {count} questions")
+    if shipped:
+        out.print(f"{shipped} of these ship with vidsift, since few were asked here yet")
     for what, share, chance in (
         ("videos", compared.videos, compared.videos_by_chance),
         ("moments", compared.moments, compared.moments_by_chance),
