@@ -113,7 +113,10 @@ class Settings(BaseSettings):
         True, description="keep the questions that were asked, for the comparison of encoders"
     )
     gpu_memory_mb: int = Field(
-        0, ge=0, description="memory of the GPU that this program may take; 0: no limit"
+        0,
+        ge=0,
+        description="memory of the GPU that this program may take, half for networks and half for"
+        " the index; 0: no limit",
     )
     idle_minutes: float = Field(
         10.0, gt=0, description="after so long without a question the page lets go of the encoder"

@@ -22,6 +22,7 @@ from vidsift.errors import (
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder, full_name, open_encoder
 from vidsift.models.learned_saliency import SaliencyModel, open_saliency
+from vidsift.models.memory import set_limit
 from vidsift.models.pooler_checkpoint import open_pooler
 from vidsift.paths import expanded
 from vidsift.store.catalog import Catalog
@@ -151,6 +152,7 @@ class Library:
         self.check_encoder()
         stamp = self.catalog.stamp()
         name = self.encoder_name
+        set_limit(self.settings.gpu_memory_mb)
         encoder = open_encoder(
             name, device=self.settings.device, batch_size=self.settings.batch_size
         )
@@ -202,7 +204,13 @@ class Library:
 
         stamp = self.catalog.stamp() or self.encoder.stamp
         if self._index is None or write or self._index.stamp != stamp:
-            self._index = open_index(self.root / "index", self.catalog, stamp, write=write)
+            self._index = open_index(
+                self.root / "index",
+                self.catalog,
+                stamp,
+                write=write,
+                gpu_memory_mb=self.settings.gpu_memory_mb,
+            )
         else:
             self._index.sync()
         return self._index

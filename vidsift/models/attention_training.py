@@ -25,6 +25,7 @@ from vidsift.models.attention import Frames, Mask, Queries
 from vidsift.models.attention_network import PoolerNetwork, network_of, pool_of
 from vidsift.models.epochs import Epochs, seeded
 from vidsift.models.learned_attention import LearnedPool
+from vidsift.models.memory import Batches
 from vidsift.models.runtime import pick_device
 from vidsift.models.training_pairs import Pairs, Recipe, ranks_by
 
@@ -82,10 +83,11 @@ def fit(
     each epoch, once the caller asks for the next, all that going on needs is written to `state`;
     `resume` goes on from there and yields only what was not yielded. Each epoch draws from a
     generator of its own, so that a run that was cut off ends as one that was not. The file is
-    removed at the end.
+    removed at the end. Where memory has no room for a batch it is halved, from there on.
 
     Raises:
-        PoolerError: the state cannot be read, or is of other captions or another recipe.
+        PoolerError: memory has no room for two captions; or the state cannot be read, or is of
+            other captions or another recipe.
     """
     yield from _Training(train, validation, recipe).run(state, resume, on_step)
 
@@ -113,6 +115,9 @@ class _Training:
         self._optimizer = torch.optim.Adam(
             [*self._network.parameters(), self._log_scale], lr=recipe.learning_rate
         )
+        remedy = "train with a smaller batch, or on the CPU"
+        self._batches = Batches("training", PoolerError, least=2, remedy=remedy)
+        self._scoring = Batches("validation", PoolerError, remedy=remedy)
 
     def run(
         self, state: Path | None, resume: bool, on_step: Callable[[int, int, int], None]
@@ -145,9 +150,13 @@ class _Training:
         with seeded(self._device, recipe.seed, number):
             for step, batch in enumerate(batches):
                 self._set_learning_rate((number - 1) * len(batches) + step, len(batches))
-                total += self._step(batch) * len(batch)
+                total += sum(self._batches.run(partial(self._part_step, batch), len(batch)))
                 on_step(number, step + 1, len(batches))
         return total / sum(map(len, batches))
+
+    def _part_step(self, batch: Int64[np.ndarray, "b"], part: slice) -> float:
+        """One step with a part of the batch, which has fewer to tell from; its loss, summed."""
+        return self._step(batch[part]) * len(batch[part])
 
     def _step(self, batch: Int64[np.ndarray, "b"]) -> float:
         pairs, device = self._train, self._device
@@ -187,6 +196,14 @@ class _Training:
         return float((found == 1).mean()), float((1 / found).mean())
 
     def _score(self, queries: Queries, frames: Frames, mask: Mask) -> Float32[np.ndarray, "q c"]:
+        parts = self._scoring.run(
+            lambda part: self._score_part(queries[part], frames, mask), len(queries)
+        )
+        return np.concatenate(parts)
+
+    def _score_part(
+        self, queries: Queries, frames: Frames, mask: Mask
+    ) -> Float32[np.ndarray, "q c"]:
         with torch.inference_mode():
             asked = torch.from_numpy(queries).to(self._device)
             vectors, _ = self._network(

@@ -25,6 +25,7 @@ __all__ = [
     "Encoder",
     "EncoderStatus",
     "RegionEncoder",
+    "ReleasableEncoder",
     "full_name",
     "list_encoders",
     "needs_preparation",
@@ -78,6 +79,17 @@ class RegionEncoder(Protocol):
         self, image: UInt8[np.ndarray, "h w 3"], query: Float32[np.ndarray, "d"]
     ) -> HeatMap:
         """Which regions of a frame speak for a query (unit length); raises as encode_regions."""
+
+
+@runtime_checkable
+class ReleasableEncoder(Protocol):
+    """An encoder that gives its models' memory back until it is used again."""
+
+    def release(self, idle_seconds: float = 0.0) -> bool:
+        """Let go of the models that nobody uses and nobody used for so long; whether of any.
+
+        They are loaded again when they are needed; a model in use stays.
+        """
 
 
 @dataclass(frozen=True, slots=True)

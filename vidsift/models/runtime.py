@@ -23,6 +23,7 @@ from jaxtyping import Float32
 
 from vidsift.errors import EncoderError
 from vidsift.models.conversion import drop_damaged, seal
+from vidsift.models.memory import Batches, let_go, limit_networks
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +66,7 @@ def pick_device(device: str) -> Device:
     with packages_of("device cuda"):
         import torch
     if torch.cuda.is_available():
+        limit_networks(torch.cuda)
         return "cuda"
     if device == "auto":
         return "cpu"
@@ -183,21 +185,39 @@ class OpenVinoTower:
                 f"{file}: the converted model cannot be read; delete the folder {file.parent}, "
                 "it is made again"
             ) from error
-        self._requests = ov.AsyncInferQueue(model, streams)
-        self._requests.set_callback(_collect)
+        self._model = model
+        self._streams = streams
+        self._requests = self._queue()
         self._piece = piece
         self._lock = threading.Lock()
+        self._batches = Batches(file.name, remedy="close other programs, or set a smaller batch")
 
     def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n ..."]:
+        with self._lock:
+            parts = self._batches.run(
+                lambda rows: self._run([array[rows] for array in inputs]), len(inputs[0])
+            )
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, inputs: Sequence[np.ndarray]) -> Float32[np.ndarray, "n ..."]:
         rows = len(inputs[0])
         step = self._piece or rows
         parts: list[np.ndarray] = [np.empty(0)] * -(-rows // step)
-        with self._lock:
+        try:
             for place in range(len(parts)):
                 piece = [array[place * step : (place + 1) * step] for array in inputs]
                 self._requests.start_async(piece, (parts, place), share_inputs=True)
             self._requests.wait_all()
+        except RuntimeError:
+            # A queue that has failed once says so for ever.
+            self._requests = self._queue()
+            raise
         return np.concatenate(parts)
+
+    def _queue(self) -> Any:
+        requests = _openvino().AsyncInferQueue(self._model, self._streams)
+        requests.set_callback(_collect)
+        return requests
 
 
 def _compile(core: Any, file: Path, options: dict[str, Any]) -> Any:
@@ -230,16 +250,40 @@ def _collect(request: Any, where: tuple[list[np.ndarray], int]) -> None:
 
 
 class CudaTower:
-    """A network in half precision on the CUDA device; it gives unit-length float32."""
+    """A network in half precision on the CUDA device; it gives unit-length float32.
 
-    def __init__(self, network: torch.nn.Module) -> None:
-        self._network = network.eval().to("cuda")
+    What the GPU has no room for goes through in smaller batches; see `Batches`.
+    """
+
+    def __init__(self, network: torch.nn.Module, device: str = "cuda") -> None:
+        self._device = device
+        self._network = network.eval().to(device)
+        self._is_there = True  # on the GPU
         self._lock = threading.Lock()
+        self._batches = Batches(f"{type(network).__name__} on the GPU")
 
     def __call__(self, *inputs: np.ndarray) -> Float32[np.ndarray, "n d"]:
+        with self._lock:
+            if not self._is_there:
+                self._network.to(self._device)
+                self._is_there = True
+            parts = self._batches.run(
+                lambda rows: self._run([array[rows] for array in inputs]), len(inputs[0])
+            )
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def close(self) -> None:
+        """Give back the GPU's memory, when it is not in use; the next call takes it again."""
+        with self._lock:
+            self._network.to("cpu")
+            self._is_there = False
+        let_go()
+
+    def _run(self, inputs: Sequence[np.ndarray]) -> Float32[np.ndarray, "n d"]:
         import torch
 
-        with self._lock, torch.inference_mode(), torch.autocast("cuda", torch.float16):
-            tensors = [torch.from_numpy(array).to("cuda", non_blocking=True) for array in inputs]
+        device = self._device
+        with torch.inference_mode(), torch.autocast(device, torch.float16):
+            tensors = [torch.from_numpy(array).to(device, non_blocking=True) for array in inputs]
             features: np.ndarray = self._network(*tensors).float().cpu().numpy()
             return features

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from vidsift.errors import SaliencyModelError
 from vidsift.models.epochs import Epochs, seeded
+from vidsift.models.memory import Batches
 from vidsift.models.runtime import pick_device
 from vidsift.models.saliency_attention import SaliencyModel
 from vidsift.models.saliency_network import SaliencyNetwork, model_of
@@ -140,6 +141,9 @@ class _Training:
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        # Films go through one at a time: there is nothing to halve, only something to say.
+        remedy = "train on the CPU, or without the longest video"
+        self._room = Batches("training", SaliencyModelError, remedy=remedy)
 
     def run(
         self, state: Path | None, resume: bool, on_step: Callable[[int, int, int], None]
@@ -178,13 +182,17 @@ class _Training:
             for step, batch in enumerate(batches):
                 self._optimizer.zero_grad()
                 for film in batch:  # one after another: films differ in length
-                    loss = self._loss(self._films[film], shifts[film])
-                    (loss / len(batch)).backward()  # type: ignore[no-untyped-call]
-                    total += loss.item()
+                    step_of = partial(self._backward, int(film), float(shifts[film]), len(batch))
+                    total += sum(self._room.run(step_of, 1))
                 nn.utils.clip_grad_norm_(self._network.parameters(), _CLIP_NORM)
                 self._optimizer.step()
                 on_step(number, step + 1, len(batches))
         return total / len(order)
+
+    def _backward(self, film: int, shift: float, films: int, _one: slice) -> float:
+        loss = self._loss(self._films[film], shift)
+        (loss / films).backward()  # type: ignore[no-untyped-call]
+        return loss.item()
 
     def _loss(self, film: Film, shift: float) -> torch.Tensor:
         features, seconds, importance = (

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from vidsift.models.geometry import Geometry
 from vidsift.models.regions import HeatMap
-from vidsift.models.runtime import Inputs, Tower
+from vidsift.models.runtime import CudaTower, Inputs, Tower
 from vidsift.types import EncoderStamp
 
 __all__ = ["TwoTowerEncoder"]
@@ -67,7 +69,7 @@ class TwoTowerEncoder:
         self, images: UInt8[np.ndarray, "n h w 3"]
     ) -> Float32[np.ndarray, "n r c d"]:
         """See `RegionEncoder.encode_regions`."""
-        parts = [self._region_tower.get()(*inputs) for inputs in self._pictures(images)]
+        parts = self._parts(self._region_tower, self._pictures(images))
         if not parts:
             return np.zeros((0, 0, 0, self._stamp.dimension), np.float32)
         return _unit(np.concatenate(parts))
@@ -80,7 +82,8 @@ class TwoTowerEncoder:
         if self._heat_tower is None:
             return HeatMap(self.encode_regions(image[np.newaxis])[0] @ query, covered, exact=False)
         ((picture,),) = self._pictures(image[np.newaxis])
-        baseline, *shares = self._heat_tower.get()(picture, query[np.newaxis])[0]
+        with self._heat_tower.used() as tower:
+            baseline, *shares = tower(picture, query[np.newaxis])[0]
         side = math.isqrt(len(shares))
         values = np.array(shares, np.float32).reshape(side, side)
         return HeatMap(values, covered, exact=True, baseline=float(baseline))
@@ -99,6 +102,13 @@ class TwoTowerEncoder:
         if self._heat_tower is not None:
             self._heat_tower.drop()
 
+    def release(self, idle_seconds: float = 0.0) -> bool:
+        """See `ReleasableEncoder.release`."""
+        towers = [self._frame_tower, self._text_tower, self._region_tower]
+        towers += [self._heat_tower] if self._heat_tower is not None else []
+        # Each of them, not only up to the first that was there.
+        return any([tower.drop(idle_seconds) for tower in towers])  # noqa: C419
+
     def _pictures(self, images: UInt8[np.ndarray, "n h w 3"]) -> Iterator[Inputs]:
         for start in range(0, len(images), self._batch_size):
             batch = images[start : start + self._batch_size]
@@ -106,10 +116,18 @@ class TwoTowerEncoder:
             yield (np.ascontiguousarray(self._geometry.apply(batch)),)
 
     def _through(self, tower: _Lazy, batches: Iterable[Inputs]) -> Float32[np.ndarray, "n d"]:
-        parts = [tower.get()(*inputs) for inputs in batches]
+        parts = self._parts(tower, batches)
         if not parts:
             return np.zeros((0, self._stamp.dimension), np.float32)
         return _unit(np.concatenate(parts))
+
+    def _parts(self, tower: _Lazy, batches: Iterable[Inputs]) -> list[np.ndarray]:
+        """What the tower gives of each batch; without any it is not loaded."""
+        parts = []
+        for inputs in batches:
+            with tower.used() as loaded:
+                parts.append(loaded(*inputs))
+        return parts
 
 
 def _unit(features: Float32[np.ndarray, "*axes d"]) -> Float32[np.ndarray, "*axes d"]:
@@ -119,19 +137,43 @@ def _unit(features: Float32[np.ndarray, "*axes d"]) -> Float32[np.ndarray, "*axe
 
 
 class _Lazy:
-    """A tower that is loaded by the first thread that needs it."""
+    """A tower that is loaded by the first thread that needs it.
+
+    Who uses it holds it: what is dropped meanwhile ends with its last user.
+    """
 
     def __init__(self, load: Callable[[], Tower]) -> None:
         self._load = load
         self._tower: Tower | None = None
         self._lock = threading.Lock()
+        self._users = 0
+        self._left_at = 0.0
 
-    def get(self) -> Tower:
+    @contextmanager
+    def used(self) -> Iterator[Tower]:
+        """The tower, which is not taken for idle inside."""
         with self._lock:
             if self._tower is None:
                 self._tower = self._load()
-            return self._tower
+            tower = self._tower
+            self._users += 1
+        try:
+            yield tower
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._left_at = time.monotonic()
 
-    def drop(self) -> None:
+    def drop(self, idle_seconds: float | None = None) -> bool:
+        """Let go of the tower, unless it was in use within `idle_seconds`; whether there was one.
+
+        None: in use or not.
+        """
         with self._lock:
-            self._tower = None
+            is_idle = not self._users and time.monotonic() - self._left_at >= (idle_seconds or 0.0)
+            if self._tower is None or not (idle_seconds is None or is_idle):
+                return False
+            tower, self._tower = self._tower, None
+        if isinstance(tower, CudaTower):
+            tower.close()
+        return True

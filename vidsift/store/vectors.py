@@ -26,6 +26,7 @@ from vidsift.errors import LibraryChangedError
 from vidsift.store.files import write_atomically
 from vidsift.store.reader import CatalogReader
 from vidsift.store.records import Generation
+from vidsift.store.replica import Replica, search_one
 from vidsift.types import EncoderStamp
 
 __all__ = ["EXACT_LIMIT", "FaissIndex", "VectorIndex", "open_index", "stored_ids"]
@@ -38,10 +39,6 @@ EXACT_LIMIT = 20_000
 # query, and so its time, stays the same however large the library grows.
 _COMPARED = 16_000
 _TRAINING_VECTORS_PER_LIST = 40
-# Below this many queries one thread answers sooner than several that must be woken.
-_FEW_QUERIES = 20
-_GPU_MOST_K = 2048
-_GPU_SCRATCH_BYTES = 64 << 20
 # Cosine of a vector to what the index holds of it; 8 bits a dimension keep more than 0.999.
 _SAME = 0.99
 _FILE = "vectors.faiss"
@@ -81,19 +78,27 @@ class _Header:
 
 
 def open_index(
-    folder: Path, catalog: CatalogReader, stamp: EncoderStamp, *, write: bool
+    folder: Path,
+    catalog: CatalogReader,
+    stamp: EncoderStamp,
+    *,
+    write: bool,
+    gpu_memory_mb: int = 0,
 ) -> FaissIndex:
     """The index of the catalog's vectors as they are now.
 
     What lies in `folder` is used as far as it is whole, of this library and this encoder, and made
     again otherwise. With `write` the result is saved there, at each `sync` too; else it is in
-    memory only.
+    memory only. Of `gpu_memory_mb` (0: no limit) the copy on a GPU takes at most half; where it
+    does not fit the index is searched on the CPU.
 
     Raises:
         StorageError: with `write`, the disk is full or may not be written.
         LibraryError: the catalog cannot be read.
     """
-    index = FaissIndex(folder / _FILE, catalog, stamp, write=write)
+    index = FaissIndex(
+        folder / _FILE, catalog, stamp, write=write, most_gpu_bytes=gpu_memory_mb * 2**20 // 2
+    )
     index.sync()
     return index
 
@@ -116,7 +121,13 @@ class FaissIndex:
     """An index in memory, on the GPU too where there is one; safe to use from several threads."""
 
     def __init__(
-        self, file: Path, catalog: CatalogReader, stamp: EncoderStamp, *, write: bool
+        self,
+        file: Path,
+        catalog: CatalogReader,
+        stamp: EncoderStamp,
+        *,
+        write: bool,
+        most_gpu_bytes: int = 0,
     ) -> None:
         self._file = file
         self._catalog = catalog
@@ -124,10 +135,9 @@ class FaissIndex:
         self._write = write
         self._lock = threading.Lock()  # FAISS's GPU indexes allow one caller at a time
         self._master: Any = None  # on the CPU
-        self._replica: Any = None  # on the GPU
+        self._replica = Replica(most_gpu_bytes)
         self._state: Generation | None = None  # of the catalog, when the master was made
         self._trained_on = 0
-        self._resources: Any = None
 
     def __len__(self) -> int:
         return 0 if self._master is None else int(self._master.ntotal)
@@ -146,10 +156,9 @@ class FaissIndex:
         """See VectorIndex."""
         with self._lock:
             if among is not None:  # FAISS's GPU indexes take no selector
-                return _search(self._master, queries, k, self._only(among))
-            if self._replica is not None and k <= _GPU_MOST_K:
-                return _search(self._replica, queries, k)
-            return _search(self._master, queries, k)
+                return search_one(self._master, queries, k, self._only(among))
+            found = self._replica.search(queries, k)
+            return search_one(self._master, queries, k) if found is None else found
 
     def _only(self, among: Int64[np.ndarray, "n"]) -> Any:
         """FAISS's parameters for a search among these ids."""
@@ -184,7 +193,7 @@ class FaissIndex:
             if lags and not self._catch_up(now):
                 self._rebuild()
             self._state = now
-            self._replicate()
+            self._replica.follow(self._master)
             # What this process leaves out another may find mended: it is not for the file.
             if lags and self._write and not now.left_out:
                 self._save(now)
@@ -247,7 +256,7 @@ class FaissIndex:
         ids, vectors = next(self._catalog.iter_vectors(newest - 1, 1), (np.empty(0), None))
         if vectors is None or ids[0] != newest:
             return False
-        scores, _ = _search(master, vectors, 1)
+        scores, _ = search_one(master, vectors, 1)
         return bool(scores[0, 0] > _SAME * float(vectors[0] @ vectors[0]))
 
     def _catch_up(self, now: Generation) -> bool:
@@ -326,29 +335,6 @@ class FaissIndex:
         )
         line = json.dumps(asdict(header)).encode() + b"\n"
         write_atomically(self._file, (line, content.data))
-
-    def _replicate(self) -> None:
-        # faiss-cpu, which serves other systems than Linux, has no such function.
-        if not hasattr(faiss, "get_num_gpus") or faiss.get_num_gpus() == 0:
-            return
-        if self._resources is None:
-            self._resources = faiss.StandardGpuResources()
-            self._resources.setTempMemory(_GPU_SCRATCH_BYTES)
-        self._replica = None  # before the next: both may not fit
-        self._replica = faiss.index_cpu_to_gpu(self._resources, 0, self._master)
-
-
-def _search(
-    index: Any, queries: Float32[np.ndarray, "q d"], k: int, parameters: Any = None
-) -> tuple[Float32[np.ndarray, "q {k}"], Int64[np.ndarray, "q {k}"]]:
-    threads = faiss.omp_get_max_threads()
-    if len(queries) < _FEW_QUERIES:
-        faiss.omp_set_num_threads(1)  # of the calling thread alone, as OpenMP has it
-    try:
-        scores, ids = index.search(np.ascontiguousarray(queries), k, params=parameters)
-    finally:
-        faiss.omp_set_num_threads(threads)
-    return scores, ids
 
 
 def _ids(index: Any) -> Int64[np.ndarray, "n"]:
