@@ -20,7 +20,6 @@ Exits with 1 where anything was lost, or any operation failed.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import random
@@ -46,6 +45,7 @@ from summarizer.summary import saliency_curve
 from ui.session import Workspace
 from vidsift.errors import MediaError, SummaryError, VideoNotFoundError
 from vidsift.library import Library
+from vidsift.models.memory import trim
 from vidsift.types import VideoRecord
 
 _GONE = (MediaError, SummaryError, VideoNotFoundError)  # of a video that was there a moment ago
@@ -93,11 +93,6 @@ def _children(thread: Path) -> list[str]:
 def _files(catalog: Path) -> list[Path]:
     """The database and its log."""
     return [each for each in (catalog, catalog.with_name(f"{catalog.name}-wal")) if each.exists()]
-
-
-def trim() -> None:
-    """Have the C library give back to the system what is free."""
-    ctypes.CDLL(None).malloc_trim(0)
 
 
 class Soak:

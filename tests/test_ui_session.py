@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -17,7 +18,7 @@ def workspace(tmp_path):
     if workspace.job is not None:
         workspace.job.stop()
         workspace.job.wait(60)
-        workspace.library().close()
+    workspace.close()
 
 
 class SlowEncoder:
@@ -104,3 +105,79 @@ def test_an_error_of_the_run_is_kept_for_whoever_looks(workspace, slow):
     job.wait(60)
     assert job.error == "/no/such/folder: no such file or folder; check the path"
     assert job.report is None
+
+
+class ReleasedEncoder(SlowEncoder):
+    """Counts how often it is let go; its models are there from a question on."""
+
+    def __init__(self, encoder) -> None:
+        super().__init__(encoder)
+        self.let_go.set()
+        self.is_loaded = False
+        self.released = threading.Event()
+
+    def encode_frames(self, images):
+        self.is_loaded = True
+        return super().encode_frames(images)
+
+    def encode_texts(self, texts):
+        self.is_loaded = True
+        return super().encode_texts(texts)
+
+    def release(self, idle_seconds: float = 0.0) -> bool:
+        was_there, self.is_loaded = self.is_loaded, False
+        if was_there:
+            self.released.set()
+        return was_there
+
+
+def test_models_are_let_go_when_nobody_asks_and_loaded_again(
+    workspace, colour_encoder, make_film, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("VIDSIFT_IDLE_MINUTES", "0.004")  # 0.24 s
+    encoder = ReleasedEncoder(colour_encoder)
+    workspace.library(create=True).__dict__["encoder"] = encoder
+    make_film(tmp_path / "films" / "a.mp4", [("red", 4)])
+    workspace.start_indexing([str(tmp_path / "films")]).wait(60)
+    assert encoder.released.is_set()  # indexing is over
+    for _ in range(2):
+        encoder.released.clear()
+        assert workspace.ask("red", 3).results[0].video.name == "a.mp4"
+        assert encoder.released.wait(30)
+        assert not encoder.is_loaded
+    workspace.close()
+    assert "idle" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_many_sessions_ask_at_once_and_few_are_answered_at_a_time(
+    workspace, colour_encoder, make_film, tmp_path
+):
+    make_film(tmp_path / "films" / "a.mp4", [("red", 4)])
+    library = workspace.library(create=True)
+    library.__dict__["encoder"] = colour_encoder
+    workspace.start_indexing([str(tmp_path / "films")]).wait(60)
+    at_once, most, lock = 0, 0, threading.Lock()
+    found = []
+
+    class Counted(SlowEncoder):
+        def encode_texts(self, texts):
+            nonlocal at_once, most
+            with lock:
+                at_once += 1
+                most = max(most, at_once)
+            time.sleep(0.02)
+            with lock:
+                at_once -= 1
+            return super().encode_texts(texts)
+
+    library.__dict__["encoder"] = Counted(colour_encoder)
+    threads = [
+        threading.Thread(target=lambda: found.append(workspace.ask("red", 3).results[0].video.name))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["a.mp4"] * 20
+    assert 1 <= most <= session._AT_ONCE

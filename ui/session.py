@@ -7,6 +7,7 @@ server process.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from search import SearchEngine
 from vidsift.config import default_library
 from vidsift.errors import LibraryBusyError, VidsiftError
 from vidsift.library import Library
+from vidsift.models.encoder import ReleasableEncoder
+from vidsift.models.memory import trim
 from vidsift.paths import expanded
 from vidsift.types import Answer
 
@@ -29,12 +32,21 @@ if TYPE_CHECKING:
 __all__ = ["IndexJob", "Workspace", "current", "workspace"]
 
 
+# Questions that are answered at the same time: more would only wait for one another, each with all
+# that it holds in memory.
+_AT_ONCE = max(2, min(8, os.cpu_count() or 1))
+
+
 class _StoppedError(Exception):
     """A person has stopped the run; what was finished is kept."""
 
 
 class Workspace:
-    """One library folder as this server process sees it; the library is opened when first used."""
+    """One library folder as this server process sees it; the library is opened when first used.
+
+    The models of its encoder are let go when nobody has used them for `idle_minutes`, and after a
+    run of indexing; the next question loads them again.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -43,6 +55,9 @@ class Workspace:
         self._opening = threading.Lock()
         self._loading = threading.Lock()
         self._starting = threading.Lock()
+        self._asking = threading.BoundedSemaphore(_AT_ONCE)
+        self._idle: threading.Thread | None = None
+        self._closing = threading.Event()
 
     def library(self, *, create: bool = False) -> Library:
         """The library, opened once.
@@ -66,22 +81,52 @@ class Workspace:
         # From Python 3.12 on a cached property may be computed by two threads at once.
         with self._loading:
             _ = library.encoder
+            if self._idle is None:
+                self._idle = threading.Thread(
+                    target=self._release_when_idle, args=(library,), name="idle", daemon=True
+                )
+                self._idle.start()
         return library
 
     def ask(self, text: str, k: int, **options: Any) -> Answer:
         """The answer to a question; see SearchEngine.ask."""
-        return SearchEngine(self.library_with_encoder()).ask(text, k, **options)
+        with self._asking:
+            return SearchEngine(self.library_with_encoder()).ask(text, k, **options)
 
     def rank_videos(self, text: str, k: int) -> list[RankedVideo]:
         """The `k` best videos as a whole; see SearchEngine.rank_videos."""
-        return SearchEngine(self.library_with_encoder()).rank_videos(text, k)
+        with self._asking:
+            return SearchEngine(self.library_with_encoder()).rank_videos(text, k)
+
+    def release(self, idle_seconds: float = 0.0) -> bool:
+        """Give back the memory of models that nobody used for so long; whether there were any."""
+        library = self._library
+        encoder = None if library is None else library.__dict__.get("encoder")
+        if library is None or not isinstance(encoder, ReleasableEncoder):
+            return False
+        if not encoder.release(idle_seconds):
+            return False
+        library.features.close()
+        trim()
+        return True
 
     def close(self) -> None:
         """Close the library; it is opened again when it is used."""
+        self._closing.set()
+        with self._loading:
+            idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.join()
+        self._closing.clear()
         with self._opening:
             if self._library is not None:
                 self._library.close()
                 self._library = None
+
+    def _release_when_idle(self, library: Library) -> None:
+        idle_seconds = library.settings.idle_minutes * 60
+        while not self._closing.wait(idle_seconds / 4):
+            self.release(idle_seconds)
 
     def start_indexing(self, paths: Sequence[str]) -> IndexJob:
         """Index files and folders in the background; the library is made if there is none.
@@ -145,6 +190,8 @@ class IndexJob:
             self.error = "stopped; what was finished is kept, index the folder again to go on"
         except VidsiftError as error:
             self.error = str(error)
+        finally:
+            self._workspace.release()
 
     def _on_progress(self, progress: IndexProgress) -> None:
         if self._stopping.is_set():
