@@ -23,8 +23,6 @@ import hashlib
 import io
 import json
 import threading
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import cache
@@ -59,12 +57,14 @@ __all__ = [
     "false_alarm_rates",
     "matrix_of",
     "mean_frames",
+    "null_problem",
     "prepare",
     "scores_in_one_pass",
 ]
 
 _FILE = "null.npz"
 _FORMAT = 2
+_DIGEST_BYTES = 32
 # Through both stages the bank costs several milliseconds a text; so many still tell 5 %.
 _TEXTS_IN_STAGES = 300
 _CLIPS = 2_000  # whose frames are in memory at a time
@@ -290,26 +290,49 @@ def scores_in_one_pass(
     return scores
 
 
+def null_problem(library: Library) -> str:
+    """What is wrong with the null distribution that is kept on disk; empty if nothing is, or none.
+
+    It is a cache: one that is of another state or damaged is made anew when it is needed.
+    """
+    try:
+        _read(library)
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError) as error:
+        return f"unreadable ({error})"
+    return ""
+
+
+def _read(library: Library) -> tuple[str, Null]:
+    """The stamp and the null that the file holds, which ends with the checksum of the rest."""
+    content = (library.root / "index" / _FILE).read_bytes()
+    content, checksum = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != checksum:
+        raise ValueError("its checksum does not fit")
+    with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        names = [field.name for field in fields(Null)]
+        return str(kept["stamp"]), Null(**{name: kept[name] for name in names})
+
+
 def _load_or_make(library: Library) -> Null | None:
     """The null of the whole library, from its file if that is of this very state, else made anew.
 
     Processes that write it at once write the same; a mixture would fail its checksum.
     """
-    file = library.root / "index" / _FILE
     stamp = _stamp(library)
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-            if str(kept["stamp"]) == stamp:
-                names = [field.name for field in fields(Null)]
-                return Null(**{name: kept[name] for name in names})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        pass  # not there yet, or damaged
+    # Not there yet, damaged, or of another version.
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        of, kept = _read(library)
+        if of == stamp:
+            return kept
     null = _make(library, None)
     if null is not None:
         content = io.BytesIO()
         np.savez(content, stamp=np.array(stamp), **asdict(null))
+        whole = [content.getvalue(), hashlib.sha256(content.getvalue()).digest()]
         with contextlib.suppress(StorageError):  # a library that may only be read
-            write_atomically(file, [content.getvalue()])
+            write_atomically(library.root / "index" / _FILE, whole)
     return null
 
 

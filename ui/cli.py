@@ -25,6 +25,7 @@ from ui.options import (
     open_library,
     say_waiting,
 )
+from ui.repair import repair
 from ui.report import index_json, print_index
 from ui.serve import ui
 from ui.standing import alerts, standing
@@ -33,6 +34,7 @@ from ui.tag import tag
 from ui.terminal import err, one_line, out, print_json, run
 from ui.train import train
 from ui.transcribe import transcribe
+from ui.verify import verify
 from ui.watch import watch
 from vidsift import __version__
 from vidsift.paths import expanded
@@ -124,10 +126,12 @@ app.command()(explain)
 app.command()(forget)
 app.command()(highlights)
 app.command()(migrate)
+app.command()(repair)
 app.command()(tag)
 app.command()(transcribe)
 app.command()(summarize)
 app.command()(alerts)
+app.command()(verify)
 app.command()(watch)
 app.command()(ui)
 
@@ -143,15 +147,9 @@ def status(
         vectors = opened.catalog.num_vectors()
         cues = opened.catalog.num_cues()
         root = opened.root
-        damage = {v.id: opened.damage(v) for v in videos if v.status == "searchable"}
-    searchable = [video for video in videos if damage.get(video.id) == ""]
-    rest = [
-        (video, "damaged", damage[video.id])
-        if damage.get(video.id)
-        else (video, video.status, video.reason)
-        for video in videos
-        if damage.get(video.id) != ""
-    ]
+        rest = opened.not_searchable()
+    away = {video.id for video, _, _ in rest}
+    searchable = [video for video in videos if video.id not in away]
     if as_json:
         print_json(
             {

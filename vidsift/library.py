@@ -83,11 +83,9 @@ class Library:
             LibraryError: one of its folders is a link to elsewhere.
             ConfigError, SchemaError, StorageError: as they say.
         """
-        folder = Path(root) if root is not None else default_library()
-        folder = expanded(folder).absolute()
-        settings = load_settings(folder, **flags)
+        folder, settings = _settings(root, flags)
+        url = _url(folder, settings)
         file = folder / "catalog.sqlite3"
-        url = settings.database_url or f"sqlite:///{file}"
         if not create and not settings.database_url and not file.exists():
             raise LibraryNotFoundError(
                 f"{folder}: no library here; make one with `vidsift index FOLDER`"
@@ -101,6 +99,16 @@ class Library:
         check_folders(folder)
         catalog = Catalog.create(url) if create else Catalog.open(url)
         return cls(folder, settings, catalog)
+
+    @staticmethod
+    def place(root: Path | str | None = None, **flags: Any) -> tuple[Path, str]:
+        """The folder and the database URL of a library, which need not be there or whole.
+
+        Raises:
+            ConfigError: as it says.
+        """
+        folder, settings = _settings(root, flags)
+        return folder, _url(folder, settings)
 
     def __enter__(self) -> Library:
         return self
@@ -234,7 +242,7 @@ class Library:
         """
         with write_lock(
             self.root,
-            self.settings.database_url or f"sqlite:///{self.root / 'catalog.sqlite3'}",
+            _url(self.root, self.settings),
             wait=max(wait or 0.0, self._patience),
             command=command,
             on_wait=self._on_wait,
@@ -348,3 +356,12 @@ class Library:
     def skims(self) -> Path:
         """The folder of rendered summaries and cut moments."""
         return self.root / "skims"
+
+
+def _settings(root: Path | str | None, flags: dict[str, Any]) -> tuple[Path, Settings]:
+    folder = expanded(Path(root) if root is not None else default_library()).absolute()
+    return folder, load_settings(folder, **flags)
+
+
+def _url(folder: Path, settings: Settings) -> str:
+    return settings.database_url or f"sqlite:///{folder / 'catalog.sqlite3'}"

@@ -356,6 +356,11 @@ class CatalogReader(WordsReader):
             found = self._vectors(ids[:: max(1, len(ids) // most)])
         return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
 
+    def vectors_by_id(self, ids: Iterable[SupportsIndex]) -> Float32[np.ndarray, "n d"]:
+        """Those of these vectors that can be searched, in order of id."""
+        found = self._vectors(sorted(int(each) for each in ids))
+        return records.vectors_of(found) if found else np.empty((0, 0), np.float32)
+
     def _vectors(self, ids: Iterable[SupportsIndex]) -> list[bytes]:
         query = self._searchable(_VECTORS_BY_ID)
         with reading(self._engine) as connection:

@@ -31,6 +31,7 @@ __all__ = [
     "standing_questions",
     "summaries",
     "tags",
+    "unescaped",
     "videos",
 ]
 
@@ -69,11 +70,16 @@ class EscapedText(sa.types.TypeDecorator[str]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         # SQLite gives back whatever a damaged row holds.
-        if not isinstance(value, str) or "\\" not in value:
-            return value
-        return re.sub(
-            r"\\(?:\\|u([0-9a-f]{4}))", lambda m: chr(int(m[1], 16)) if m[1] else "\\", value
-        )
+        return unescaped(value) if isinstance(value, str) else value
+
+
+def unescaped(stored: str) -> str:
+    """The string that an `EscapedText` stored so."""
+    if "\\" not in stored:
+        return stored
+    return re.sub(
+        r"\\(?:\\|u([0-9a-f]{4}))", lambda m: chr(int(m[1], 16)) if m[1] else "\\", stored
+    )
 
 
 # SQLite counts ids up by itself only in columns that are declared INTEGER.

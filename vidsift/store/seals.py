@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -32,11 +32,14 @@ from vidsift.store.schema import clip_vectors, clips, cues, shots, summaries, ta
 
 __all__ = [
     "NOT_TAKEN",
+    "Parts",
+    "batches",
     "clips_sha256",
     "files_sha256",
     "fit",
     "folder_sha256",
     "parts_sha256",
+    "read_parts",
     "renew",
     "resealed",
     "take",
@@ -53,19 +56,37 @@ _CLIP = struct.Struct("<qqddqqq")
 _VECTOR = struct.Struct("<qq")
 
 
-def _raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+class Parts(NamedTuple):
+    """Rows as the database gives them, whatever they hold: in a damaged one that may be anything.
+
+    `vectors` have their clip's ordinal before them.
+    """
+
+    shots: list[dict[str, Any]]
+    clips: list[dict[str, Any]]
+    vectors: list[tuple[Any, Any]]
+
+    def checksum(self) -> str:
+        """Their `parts_sha256`; of what cannot have one, `damaged`."""
+        try:
+            return parts_sha256(self.shots, self.clips, self.vectors)
+        except (struct.error, TypeError):  # a number that is none, bytes that are none
+            return "damaged"
+
+
+def raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     """The column as the driver gives it: damaged values must not fail to be converted."""
     return sa.type_coerce(column, sa.types.NullType()).label(column.name)
 
 
 def _columns(table: sa.Table, *without: str) -> tuple[sa.ColumnElement[Any], ...]:
-    return tuple(_raw(column) for column in table.c if column.name not in without)
+    return tuple(raw(column) for column in table.c if column.name not in without)
 
 
 _ROWS = {
     "shots": sa.select(*_columns(shots)).order_by(shots.c.video_id, shots.c.ordinal),
     "clips": sa.select(*_columns(clips)).order_by(clips.c.video_id, clips.c.ordinal, clips.c.id),
-    "vectors": sa.select(clips.c.video_id, _raw(clips.c.ordinal), _raw(clip_vectors.c.vector))
+    "vectors": sa.select(clips.c.video_id, raw(clips.c.ordinal), raw(clip_vectors.c.vector))
     .select_from(clip_vectors.join(clips))
     .order_by(clips.c.video_id, clips.c.ordinal, clip_vectors.c.id),
     "videos": sa.select(*_columns(videos)).order_by(videos.c.id),
@@ -144,7 +165,7 @@ def unfit(
     Without `parts` only what is sealed is looked at.
     """
     found: dict[int, str] = {}
-    for chunk in _batches(connection, video_ids):
+    for chunk in batches(connection, video_ids):
         rows = _dicts(connection, "videos", chunk)
         of_parts = _parts_of(connection, chunk) if parts else {}
         of_seals = _seals_of(connection, chunk, rows)
@@ -193,12 +214,27 @@ def take(connection: Connection, video_ids: Iterable[SupportsIndex]) -> None:
 
     Renews the seal in any case, the checksum of the parts with it.
     """
-    for chunk in _batches(connection, video_ids):
+    for chunk in batches(connection, video_ids):
         for video_id, parts in _parts_of(connection, chunk).items():
             connection.execute(
                 videos.update().where(videos.c.id == video_id).values(parts_sha256=parts)
             )
         renew(connection, chunk)
+
+
+def read_parts(connection: Connection, video_ids: Sequence[int]) -> dict[int, Parts]:
+    """The rows of these videos' shots, clips and vectors; `batches` says of how many at a time."""
+    shot_rows = _dicts(connection, "shots", video_ids)
+    clip_rows = _dicts(connection, "clips", video_ids)
+    vectors = _grouped(connection, "vectors", video_ids)
+    return {
+        video_id: Parts(
+            shot_rows.get(video_id, []),
+            clip_rows.get(video_id, []),
+            [(ordinal, vector) for _, ordinal, vector in vectors.get(video_id, ())],
+        )
+        for video_id in video_ids
+    }
 
 
 def _clips_digest(
@@ -227,20 +263,7 @@ def _clips_digest(
 
 
 def _parts_of(connection: Connection, chunk: Sequence[int]) -> dict[int, str]:
-    shot_rows = _dicts(connection, "shots", chunk)
-    clip_rows = _dicts(connection, "clips", chunk)
-    vectors = _grouped(connection, "vectors", chunk)
-    found = {}
-    for video_id in chunk:
-        try:
-            found[video_id] = parts_sha256(
-                shot_rows.get(video_id, ()),
-                clip_rows.get(video_id, ()),
-                ((ordinal, vector) for _, ordinal, vector in vectors.get(video_id, ())),
-            )
-        except (struct.error, TypeError):  # a number that is none, bytes that are none
-            found[video_id] = "damaged"
-    return found
+    return {video_id: parts.checksum() for video_id, parts in read_parts(connection, chunk).items()}
 
 
 def _seals_of(
@@ -301,10 +324,10 @@ def _grouped(connection: Connection, name: str, chunk: Sequence[int]) -> dict[in
     }
 
 
-def _batches(connection: Connection, ids: Iterable[SupportsIndex]) -> Iterator[list[int]]:
-    """Ids that are there, in parts whose vectors fit in memory."""
+def batches(connection: Connection, ids: Iterable[SupportsIndex]) -> Iterator[list[int]]:
+    """The ids that are there, in lists of videos whose vectors fit in memory together."""
     for chunk in _chunks(ids):
-        counts = sa.select(videos.c.id, _raw(videos.c.num_vectors)).where(videos.c.id.in_(chunk))
+        counts = sa.select(videos.c.id, raw(videos.c.num_vectors)).where(videos.c.id.in_(chunk))
         batch: list[int] = []
         waiting = 0
         for video_id, num_vectors in connection.execute(counts.order_by(videos.c.id)).all():

@@ -29,7 +29,15 @@ from vidsift.store.records import Generation
 from vidsift.store.replica import Replica, search_one
 from vidsift.types import EncoderStamp
 
-__all__ = ["EXACT_LIMIT", "FaissIndex", "VectorIndex", "open_index", "stored_ids"]
+__all__ = [
+    "EXACT_LIMIT",
+    "FaissIndex",
+    "VectorIndex",
+    "drop_index",
+    "index_problem",
+    "open_index",
+    "stored_ids",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +49,7 @@ _COMPARED = 16_000
 _TRAINING_VECTORS_PER_LIST = 40
 # Cosine of a vector to what the index holds of it; 8 bits a dimension keep more than 0.999.
 _SAME = 0.99
+_SAMPLED = 200  # vectors of a saved index that are looked at
 _FILE = "vectors.faiss"
 _FORMAT = 1
 
@@ -101,6 +110,11 @@ def open_index(
     )
     index.sync()
     return index
+
+
+def index_problem(folder: Path, catalog: CatalogReader, stamp: EncoderStamp) -> str:
+    """What is wrong with the index that is saved in `folder`; see `FaissIndex.problem`."""
+    return FaissIndex(folder / _FILE, catalog, stamp, write=False).problem()
 
 
 def stored_ids(folder: Path) -> Int64[np.ndarray, "n"]:
@@ -205,18 +219,30 @@ class FaissIndex:
 
     def _load(self, now: Generation) -> None:
         """Take over what the file holds, if it is whole and may be a copy of this catalog."""
+        found = self._stored(now)
+        if found is None:
+            return
+        if isinstance(found, str):
+            _log.warning("%s: %s; it is made again", self._file, found)
+            return
+        header, self._master = found
+        self._trained_on = header.trained_on
+        self._state = Generation(header.library_id, header.generation, header.deletions)
+
+    def _stored(self, now: Generation) -> tuple[_Header, Any] | str | None:
+        """What the file holds; why it cannot be used; None where there is no file."""
         try:
             with self._file.open("rb") as stream:
                 line = stream.readline(1 << 16)
             header = _Header(**json.loads(line))
             content = np.memmap(self._file, np.uint8, "r", offset=len(line))
         except FileNotFoundError:
-            return
+            return None
         except (OSError, ValueError, TypeError) as error:
-            _log.warning("%s: unreadable (%s); it is made again", self._file, error)
-            return
-        if header.library_id == now.library_id and header.generation > now.generation:
-            self._refuse_older()
+            return f"unreadable ({error})"
+        numbers = (header.generation, header.deletions, header.trained_on, header.count)
+        if not all(isinstance(number, int) for number in numbers):
+            return "damaged"
         if (
             header.format != _FORMAT
             or header.library_id != now.library_id
@@ -224,23 +250,47 @@ class FaissIndex:
             or header.generation > now.generation
             or header.deletions > now.deletions
         ):
-            _log.warning("%s: of another library or encoder; it is made again", self._file)
-            return
+            return "of another library or encoder"
         if hashlib.sha256(content.data).hexdigest() != header.sha256:
-            _log.warning("%s: damaged; it is made again", self._file)
-            return
+            return "damaged"
         try:
             master = faiss.deserialize_index(content)
         except RuntimeError as error:  # of a newer FAISS
-            _log.warning("%s: unreadable (%s); it is made again", self._file, error)
-            return
+            return f"unreadable ({error})"
+        is_exact = isinstance(master, faiss.IndexIDMap2)
+        if is_exact != (header.trained_on == 0) or header.count != master.ntotal:
+            return "damaged in its first line"
         only_grown = header.deletions == now.deletions and not now.left_out
         if not self._is_copy(master, only_grown=only_grown):
-            _log.warning("%s: holds other vectors than the catalog; it is made again", self._file)
-            return
-        self._master = master
-        self._trained_on = header.trained_on
-        self._state = Generation(header.library_id, header.generation, header.deletions)
+            return "holds other vectors than the catalog"
+        return header, master
+
+    def problem(self) -> str:
+        """What is wrong with the file, but for changes since that it can catch up with by itself.
+
+        Empty where nothing is. Every id is held against the catalog, and of some their vectors.
+        """
+        now = self._catalog.generation()
+        wanted = self._catalog.vector_ids()
+        found = self._stored(now)
+        if found is None:
+            return "is not there" if len(wanted) else ""
+        if isinstance(found, str):
+            return found
+        header, master = found
+        held = _ids(master)
+        if (header.generation, header.deletions) == (now.generation, now.deletions):
+            others, lacking = np.setdiff1d(held, wanted), np.setdiff1d(wanted, held)
+            if len(others) or len(lacking) or len(held) != len(wanted):
+                return f"lacks {len(lacking)} vectors and holds {len(others)} that are not there"
+        shared = np.intersect1d(held, wanted)
+        sample = shared[:: max(1, len(shared) // _SAMPLED)]
+        vectors = self._catalog.vectors_by_id(sample)
+        if len(vectors):
+            scores, _ = _search(master, vectors, 1)
+            if (scores[:, 0] < _SAME * (vectors * vectors).sum(1)).any():
+                return "holds other vectors than the catalog"
+        return ""
 
     def _is_copy(self, master: Any, *, only_grown: bool) -> bool:
         """Whether the newest vector that index and catalog share is the same vector in both.
@@ -348,3 +398,8 @@ def _ids(index: Any) -> Int64[np.ndarray, "n"]:
         if lists.list_size(number)
     ]
     return np.concatenate(held) if held else np.empty(0, np.int64)
+
+
+def drop_index(folder: Path) -> None:
+    """Remove the index that is saved in `folder`, as after a switch to another encoder."""
+    (folder / _FILE).unlink(missing_ok=True)
