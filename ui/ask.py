@@ -68,7 +68,7 @@ def search(
     encoders on; not those read by -, and none with the setting `question_history = false`.
     """
     from search import SearchEngine
-    from vidsift.store.history import remember
+    from ui.asked import remember_question
 
     if text == "-" and sys.stdin is None:
         raise QueryError("standard input is closed; pipe the questions in, one a line")
@@ -96,9 +96,8 @@ def search(
             print_videos(text, engine.rank_videos(text, k))
         else:
             print_answer(engine.ask(text, k, **asked), opened, offset=offset)
-        in_words_alone = text != "-" and not (offset or image or like or yes or no)
-        if in_words_alone and opened.settings.question_history:
-            remember(opened.catalog, text)
+        if text != "-":
+            remember_question(opened, text, asked)
 
 
 def _json(

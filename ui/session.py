@@ -18,6 +18,7 @@ import streamlit as st
 
 from indexer import IndexProgress, IndexReport, index_videos
 from search import SearchEngine
+from ui.asked import remember_question
 from vidsift.config import default_library
 from vidsift.errors import LibraryBusyError, VidsiftError
 from vidsift.library import Library
@@ -89,9 +90,12 @@ class Workspace:
         return library
 
     def ask(self, text: str, k: int, **options: Any) -> Answer:
-        """The answer to a question; see SearchEngine.ask."""
+        """The answer to a question, which is remembered; see SearchEngine.ask."""
+        library = self.library_with_encoder()
         with self._asking:
-            return SearchEngine(self.library_with_encoder()).ask(text, k, **options)
+            answer = SearchEngine(library).ask(text, k, **options)
+        remember_question(library, text, options)
+        return answer
 
     def rank_videos(self, text: str, k: int) -> list[RankedVideo]:
         """The `k` best videos as a whole; see SearchEngine.rank_videos."""
