@@ -17,6 +17,7 @@ sure (`summarizer.chapters`); else it is passed over in silence.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -42,6 +43,8 @@ _OWN_WEIGHT = 0.1
 _LEAST_GAIN = 0.02  # of the whole weight; what adds less is not worth reading
 _LEAST_SHARED_SECONDS = 0.3
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")
+
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 _NOTHING = "Nothing is said in it, and what is seen is not sure enough to be named."
 _NOT_MATCHED = "Nothing matches the question for sure; these are the nearest places."
@@ -211,7 +214,9 @@ def _when(line: WrittenLine) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    """Without orders to a terminal, and without marks that turn the direction of what follows."""
+    shown = (" " if unicodedata.category(c) == "Cc" or c in _TURNING else c for c in text)
+    return " ".join("".join(shown).split())
 
 
 def _escaped(text: str) -> str:
