@@ -170,3 +170,13 @@ def test_every_half_is_read_exactly(store: FeatureStore) -> None:
     read = store.read("a.npy", 0, len(small), 64)
     assert np.array_equal(read, small.astype(np.float32))
     assert np.array_equal(np.signbit(read), np.signbit(small))
+
+
+def test_files_that_nobody_names_are_closed(store: FeatureStore) -> None:
+    features = _features(4)
+    for name in ("a.npy", "b.npy"):
+        store.write(name, features)
+        store.read(name, 0, 4, 24)
+    store.close_others({"b.npy"})
+    assert list(store._files) == ["b.npy"]
+    np.testing.assert_array_equal(store.read("a.npy", 0, 4, 24), store.open("a.npy"))
