@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from indexer import index_videos
-from ui import session
+from ui import coverage, session
 from vidsift.library import Library
 from vidsift.media.probe import probe
 
@@ -82,11 +82,28 @@ def opened(view: str = "", **address: str) -> AppTest:
     return page
 
 
+def bodies(page: AppTest) -> list[str]:
+    return [element.proto.body for element in page.get("html")]
+
+
+def lines(body: str) -> list[str]:
+    return [unescape(part) for part in re.sub(r"<[^>]*>", "\n", body).split("\n") if part]
+
+
 def texts(page: AppTest) -> list[str]:
-    """What the page's own elements say, line by line, without the style sheet."""
-    bodies = [element.proto.body for element in page.get("html")]
-    found = [re.sub(r"<[^>]*>", "\n", body) for body in bodies if "<style>" not in body]
-    return [unescape(part) for body in found for part in body.split("\n") if part]
+    """What the page's own elements say, line by line, without style sheet and reasons."""
+    found = [body for body in bodies(page) if "<style>" not in body and "vs-reason" not in body]
+    return [part for body in found for part in lines(body)]
+
+
+def headers(page: AppTest) -> list[str]:
+    return [each.proto.popover.label for each in page.get("popover")]
+
+
+def reasons(page: AppTest) -> dict[str, str]:
+    """What is wrong with something, by what it is called."""
+    pairs = [lines(body) for body in bodies(page) if "vs-reason" in body and "<style>" not in body]
+    return {name: "".join(why) for name, *why in pairs}
 
 
 def labels(page: AppTest) -> list[str]:
@@ -95,6 +112,13 @@ def labels(page: AppTest) -> list[str]:
 
 def press(page: AppTest, key: str) -> AppTest:
     page.button(key=key).click().run()
+    assert not page.exception
+    return page
+
+
+def ask(page: AppTest) -> AppTest:
+    """Press the button of the view's first form."""
+    next(button for button in page.button if button.form_id).click().run()
     assert not page.exception
     return page
 
@@ -136,9 +160,12 @@ def test_a_click_on_a_storyboard_renders_the_skim_once(served):
 def test_a_search_shows_the_moment_and_plays_it(served):
     page = opened("view_search.py")
     page.text_input(key="search-box").set_value("red")
-    page.button[0].click().run()
+    ask(page)
     assert page.query_params["q"] == "red"
-    assert labels(page)[1] == ":material/play_arrow: 0:00.0 - 0:03.0"
+    assert (
+        next(label for label in labels(page) if "play_arrow" in label)
+        == ":material/play_arrow: 0:00.0 - 0:03.0"
+    )
     assert "by chance" in texts(page)[texts(page).index("flag.mp4") + 1]
     page = press(page, "hit-m0")
     (clip,) = served.skims.glob("moments/*.mp4")
@@ -152,7 +179,7 @@ def test_a_search_can_be_shared_by_its_address(served):
     # Both have a green shot, and one stands for the other: it is the same footage.
     assert {"flag.mp4", "lawn.mkv"} & set(texts(page))
     page.text_input(key="search-box").set_value("magenta")
-    page.button[0].click().run()
+    ask(page)
     assert page.query_params["q"] == "magenta"
     assert page.text_input(key="search-box").value == "magenta"
     assert next(text for text in texts(page) if text.endswith((".mp4", ".mkv"))) == HOSTILE
@@ -263,8 +290,7 @@ def test_a_folder_is_indexed_in_the_background(served, own_workspace, make_film,
     make_film(tmp_path / "more" / "sea.mp4", [("cyan", 3)])
     page = opened("view_library.py")
     page.text_input(key="index-path").set_value(str(tmp_path / "more"))
-    page.button[0].click().run()
-    assert not page.exception
+    ask(page)
     own_workspace.job.wait(60)
     page = opened("view_library.py")
     assert page.success[0].value.startswith("Indexing is done: 1 indexed")
@@ -277,7 +303,7 @@ def test_a_folder_is_indexed_in_the_background(served, own_workspace, make_film,
 def test_a_bad_folder_is_one_line(served, own_workspace, path, said):
     page = opened("view_library.py")
     page.text_input(key="index-path").set_value(path)
-    page.button[0].click().run()
+    ask(page)
     if own_workspace.job is not None:
         own_workspace.job.wait(60)
         page.run()
@@ -306,6 +332,70 @@ def test_names_of_files_are_never_markup(served):
     with gone(video.path):
         page = press(opened(), f"hit-s{video.id}")
     assert r"\<b\>\[x\]\(http\:evil\)" in page.error[0].value
+
+
+def test_every_view_says_how_many_videos_are_searchable_and_why_not_all(served):
+    for view in ("", "view_search.py", "view_video.py", "view_alerts.py", "view_library.py"):
+        page = opened(view)
+        assert "3 of 4 videos searchable" in headers(page)
+        assert reasons(page).keys() == {"notes.mp4"}
+    served.thumbnail(served.video("lawn.mkv"), 0).unlink()
+    served.catalog.mark_missing([served.video("flag.mp4").id])
+    page = opened()
+    assert "1 of 4 videos searchable" in headers(page)
+    found = reasons(page)
+    assert found.keys() == {"notes.mp4", "lawn.mkv", "flag.mp4"}
+    assert found["lawn.mkv"].endswith("not whole")  # and no command, where there is a button
+
+
+def test_one_look_at_the_library_serves_all_sessions(served, monkeypatch):
+    looks = []
+    look = Library.not_searchable
+    monkeypatch.setattr(Library, "not_searchable", lambda self: looks.append(1) or look(self))
+    for _ in range(5):
+        assert coverage.coverage(served).searchable == 3
+    assert len(looks) == 1
+    served.catalog.mark_missing([served.video("lawn.mkv").id])  # the catalog has changed
+    assert coverage.coverage(served).searchable == 2
+    assert len(looks) == 2
+
+
+def test_a_video_is_forgotten_and_the_proof_is_shown(served, films):
+    video = served.video("flag.mp4")
+    page = press(opened("view_video.py", id=str(video.id)), f"forget-{video.id}")
+    said = " ".join(texts(page))
+    assert f"Stays: the video file itself, {video.path}" in said
+    assert served.catalog.video(video.id) is not None  # nothing has been done yet
+    page = press(page, "forget-yes")
+    forgotten = page.success[0].value.replace("\\", "")
+    assert re.match(
+        r"flag.mp4 is forgotten: searched [\d,]+ files .* pieces of it; no trace", forgotten
+    )
+    assert served.catalog.video(video.id) is None
+    assert video.path.exists()
+    assert str(video.path) not in " ".join(texts(opened("view_library.py")))
+    # It was asked for: its folder may be indexed again, without it.
+    assert index_videos(served, [films]).kept_out == [video.path]
+    page = press(page, "forgotten-away")
+    assert not page.success
+
+
+def test_a_trace_that_is_left_of_a_forgotten_video_is_named(served):
+    video = served.video("flag.mp4")
+    (served.root / "note.txt").write_text(f"copied from {video.path}")
+    page = press(opened("view_video.py", id=str(video.id)), f"forget-{video.id}")
+    page = press(page, "forget-yes")
+    assert "traces are left" in page.error[0].value
+    assert "path" in reasons(page)["note.txt"]
+
+
+def test_a_video_is_not_forgotten_while_another_writes(served, own_workspace):
+    video = served.video("flag.mp4")
+    page = press(opened("view_video.py", id=str(video.id)), f"forget-{video.id}")
+    with Library.open(own_workspace.root) as other, other.writing(command="vidsift index"):
+        page = press(page, "forget-yes")
+    assert "vidsift index, process" in page.error[0].value.replace("\\", "")
+    assert served.catalog.video(video.id) is not None
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import os
 
 import streamlit as st
 
-from ui import elements
+from ui import coverage, elements
 
 _LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="118" height="32" viewBox="0 0 118 32">
 <rect x="1" y="7" width="5" height="18" rx="2" fill="#3d4754"/>
@@ -57,6 +57,7 @@ def main() -> None:
         ],
         position="top",
     )
+    coverage.show()
     with elements.errors_shown():
         view.run()
 

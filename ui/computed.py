@@ -15,7 +15,7 @@ from ui import session
 from vidsift.library import Library
 from vidsift.types import VideoRecord
 
-__all__ = ["chapters", "curve"]
+__all__ = ["chapters", "curve", "forget"]
 
 _MOST = 200
 
@@ -30,6 +30,12 @@ def curve(
 def chapters(library: Library, video: VideoRecord) -> tuple[Chapter, ...]:
     """The chapters of a video; raises as `chapters_of`."""
     return _chapters(_state(library), library, video)
+
+
+def forget() -> None:
+    """Let go of all that is kept, of whatever video."""
+    _curve.clear()
+    _chapters.clear()
 
 
 def _state(library: Library) -> tuple[str, int]:

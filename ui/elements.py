@@ -41,6 +41,7 @@ __all__ = [
     "open_video",
     "plain",
     "play",
+    "reason",
     "size_words",
     "tile",
     "time_words",
@@ -129,6 +130,14 @@ _STYLE = """
 [class*="st-key-icon-"] button {padding: .2rem .3rem; min-height: 0}
 [class*="st-key-icon-"] [data-testid="stMarkdownContainer"] {position: absolute; width: 1px;
   height: 1px; overflow: hidden; clip-path: inset(50%)}
+.st-key-coverage {position: fixed; top: .7rem; right: 5.5rem; z-index: 999991;
+  width: auto !important}
+.st-key-coverage .vs-note {line-height: 2.2rem}
+.st-key-coverage button {min-height: 2.2rem; padding: .1rem .6rem}
+.vs-reason {margin: .1rem 0; padding-left: .6rem; border-left: 2px solid #2b3038}
+.vs-reason b {display: block; font-weight: 600; overflow-wrap: anywhere}
+.vs-reason span {color: #98a2b0; font-size: .875rem; overflow-wrap: anywhere}
+@media (max-width: 640px) {.st-key-coverage {right: .5rem}}
 [data-testid="stVideo"] {max-height: 62vh; border-radius: .5rem; background: #000}
 </style>
 """
@@ -176,6 +185,14 @@ def facts(pairs: dict[str, object]) -> None:
         for name, value in pairs.items()
     )
     st.html(f'<div class="vs-facts">{cells}</div>')
+
+
+def reason(name: object, why: object, tooltip: object = "") -> None:
+    """What a thing is called, and below it why it is as it is."""
+    st.html(
+        f'<div class="vs-reason" title="{escape(str(tooltip))}"><b>{escape(str(name))}</b>'
+        f"<span>{escape(str(why))}</span></div>"
+    )
 
 
 def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:

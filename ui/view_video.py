@@ -12,6 +12,7 @@ from summarizer.chapters import Chapter
 from ui import (
     computed,
     elements,
+    forget_dialog,
     preview,
     rendering,
     session,
@@ -34,6 +35,7 @@ _SECTIONS = ("Summary", "In words", "Chapters", "Unusual moments")
 def show() -> None:
     """The view. Video and time are part of the address, so that a place can be shared."""
     library = session.current().library()
+    forget_dialog.outcome()
     videos = [video for video in library.catalog.videos() if video.feature_file]
     if not videos:
         elements.welcome()
@@ -52,6 +54,7 @@ def show() -> None:
             edit_tags(library, video)
         summary_panel.make(library, video, there)
         progress = st.empty()
+        forget_dialog.button(library, video)
     summary = summary_panel.chosen(library, video)
     shots = library.catalog.shots_of_video(video.id)
     _at_a_glance(library, video, summary, shots, part)
