@@ -287,7 +287,7 @@ class FaissIndex:
         sample = shared[:: max(1, len(shared) // _SAMPLED)]
         vectors = self._catalog.vectors_by_id(sample)
         if len(vectors):
-            scores, _ = _search(master, vectors, 1)
+            scores, _ = search_one(master, vectors, 1)
             if (scores[:, 0] < _SAME * (vectors * vectors).sum(1)).any():
                 return "holds other vectors than the catalog"
         return ""
