@@ -18,6 +18,8 @@ from vidsift.store.connection import make_engine, parse_url, reading, sqlite_fil
 
 __all__ = ["check", "current", "downgrade", "head", "upgrade"]
 
+_ADVISORY = 0x7669647369667400  # any number that is ours
+
 
 def upgrade(url: str, revision: str = "head") -> str:
     """Run the missing migrations in one transaction and return the revision reached.
@@ -93,6 +95,9 @@ def _migrating(url: str) -> Iterator[Config]:
     engine = make_engine(parse_url(url), foreign_keys=False)
     try:
         with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                # Two that find no tables would both make them. SQLite lets one begin at a time.
+                connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_ADVISORY})"))
             config = _config()
             config.attributes["connection"] = connection
             yield config
