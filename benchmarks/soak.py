@@ -10,7 +10,7 @@ leak. Each minute one line of what was done and what the process holds; at the e
   (Theil-Sen, with its 95 % interval). Freed memory that the C library keeps for later is given back
   before each look (`malloc_trim`), and it has two arenas (MALLOC_ARENA_MAX=2).
 - descriptors, threads and children before and after.
-- inconsistencies: what `vidsift verify` finds, and files and rows that do not belong together.
+- inconsistencies: what `vidsift verify` finds, and films that are there and not searchable.
 
 Most films are one of 24 that are made at the beginning, each time with a number of its own behind
 its end, so that no two are the same content. `--encoder builtin` runs the real networks.
@@ -38,6 +38,8 @@ import numpy as np
 from benchmarks.colour_films import COLOURS, ColourEncoder
 from benchmarks.soak_films import Films
 from indexer import index_videos
+from indexer.forget import forget_videos
+from indexer.verify import verify
 from search import SearchEngine
 from summarizer import summarize, write_summary
 from summarizer.chapters import chapters_of
@@ -51,6 +53,7 @@ from vidsift.types import VideoRecord
 _GONE = (MediaError, SummaryError, VideoNotFoundError)  # of a video that was there a moment ago
 _LOOK_SECONDS = 2.0
 _RENDER_SECONDS = 8.0
+_FORGET = 0.1  # of the runs of indexing; it writes the database anew
 _WORDS = (*COLOURS, "a cat", "two people", "the sea at night")
 
 
@@ -197,7 +200,12 @@ class Soak:
         self._count("renamed", len(report.renamed))
         self._count("runs")
         with self.open() as library:
-            for video in library.catalog.videos("missing"):
+            gone = library.catalog.videos("missing")
+            if gone and rng.random() < _FORGET:
+                forget_videos(library, gone[:1])
+                self._count("forgotten")
+                gone = gone[1:]
+            for video in gone:
                 library.catalog.delete_video(video.id)
                 self._count("deleted")
 
@@ -250,17 +258,11 @@ class Soak:
         found = []
         with self.open() as library:
             index_videos(library, [self.films.folder])
-            videos = library.catalog.videos("searchable")
-            found += [said for video in videos if (said := library.damage(video))]
-            for what, have, named in (
-                ("features", set(library.features.names()), {v.feature_file for v in videos}),
-                ("pictures", {p.name for p in (library.root / "pictures").iterdir()},
-                 {Path(v.feature_file).stem for v in videos}),
-                ("videos", {v.path for v in videos}, set(self.films.paths())),
-            ):  # fmt: skip
-                found += [f"{what}: {odd}" for odd in sorted(map(str, have ^ named))]
-            if len(library.index()) != library.catalog.num_vectors():
-                found.append("the index holds other vectors than the catalog")
+            checked = verify(library)
+            found += [f"{gap.kind}: {gap.what}: {gap.cause}" for gap in checked.gaps]
+            searchable = {video.path for video in library.catalog.videos("searchable")}
+            for odd in sorted(searchable ^ set(self.films.paths())):
+                found.append(f"{odd}: searched and not there, or there and not searched")
         return found
 
 

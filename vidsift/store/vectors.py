@@ -243,6 +243,8 @@ class FaissIndex:
         numbers = (header.generation, header.deletions, header.trained_on, header.count)
         if not all(isinstance(number, int) for number in numbers):
             return "damaged"
+        if header.library_id == now.library_id and header.generation > now.generation:
+            self._refuse_older()
         if (
             header.format != _FORMAT
             or header.library_id != now.library_id
