@@ -54,7 +54,9 @@ def _encode_once(encoder: Encoder, texts: Sequence[str], kind: str) -> Float32[n
     file = cache_dir() / kind / f"{key}.npy"
     try:
         kept = np.load(file, allow_pickle=False)
-        if kept.shape == (len(texts), encoder.stamp.dimension) and kept.dtype == np.float32:
+        shape = (len(texts), encoder.stamp.dimension)
+        # What is no array, but an archive of some, has no shape.
+        if getattr(kept, "shape", None) == shape and kept.dtype == np.float32:
             return np.asarray(kept)
     except (OSError, ValueError, EOFError):
         pass  # not there yet, or cut short: encoded again
