@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n 2 --dist loadfile
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check venv clean
+.PHONY: demo test check audit venv clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.stamp-demo
@@ -22,6 +22,10 @@ check: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Whether a pinned version is known to be vulnerable; needs pip-audit and a way to pypi.org.
+audit:
+	'$(PYTHON)' .ci/audit.py
 
 # The environment with all that working on vidsift takes.
 venv: $(VENV)/.stamp-dev
