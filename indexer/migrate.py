@@ -34,6 +34,7 @@ from vidsift.store.spaces import (
     SpaceVideo,
     begin_space,
     clips_of,
+    damaged_parts,
     lacking_cues,
     lacking_videos,
     put_cues,
@@ -113,11 +114,17 @@ def build_space(
 
 
 def damaged_videos(library: Library, space: Space) -> list[tuple[VideoRecord, str]]:
-    """The videos that the space holds and whose files in it are not whole, with what is wrong."""
+    """The videos that the space holds and that are not whole in it, with what is wrong."""
+    changed = set(damaged_parts(library.catalog, space.id))
     found = []
     for video_id, file in videos_of_space(library.catalog, space.id).items():
         video = library.catalog.video(video_id)
-        if video is not None and (wrong := library.damage(replace(video, feature_file=file))):
+        if video is None:
+            continue
+        wrong = library.damage(replace(video, feature_file=file))
+        if not wrong and video_id in changed:
+            wrong = "its vectors are not what was stored"
+        if wrong:
             found.append((video, wrong))
     return found
 

@@ -127,7 +127,7 @@ def switch_space(library: Library, space: Space, *, without_missing: bool = Fals
         if damaged := damaged_videos(library, space):
             named = ", ".join(str(video.path) for video, _ in damaged[:3])
             raise SpaceError(
-                f"{space.stamp.name}: files of {len(damaged)} videos in its space are damaged"
+                f"{space.stamp.name}: {len(damaged)} videos in its space are damaged"
                 f" ({named}): {damaged[0][1]}; run `vidsift migrate --encoder {space.stamp.name}`"
                 " to make them again"
             )

@@ -377,7 +377,9 @@ def test_damaged_files_of_a_space_are_made_again(library):
     file = next(iter(spaces.videos_of_space(library.catalog, space.id).values()))
     path = library.root / "features" / file
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(SpaceError, match=r"1 videos in its space are damaged .*vidsift migrate"):
+    with pytest.raises(
+        SpaceError, match=r"turned: 1 videos in its space are damaged .*vidsift migrate"
+    ):
         switch_space(library, space)
     report = build_space(library, "turned")
     assert (len(report.built), report.unchanged) == (1, 2)

@@ -308,13 +308,28 @@ def test_a_switch_does_not_make_damage_look_whole(catalog, ids, second):
     assert set(unfit(catalog)) == {ids[0]}
 
 
+def test_damaged_vectors_of_a_space_are_known_and_stay_so_after_a_switch(catalog, ids, second):
+    assert spaces.damaged_parts(catalog, second.id) == []
+    flipped = unit(55, 1, 6)[0].astype("<f2").tobytes()
+    with writing(catalog._engine) as connection:
+        first = sa.text("UPDATE space_clip_vectors SET vector = :v WHERE id = 1")
+        connection.execute(first, {"v": flipped})
+    assert spaces.damaged_parts(catalog, second.id) == [ids[0]]
+    switching.switch(catalog, second.id)
+    assert set(unfit(catalog)) == {ids[0]}
+    (left,) = spaces.all_spaces(catalog)
+    assert spaces.damaged_parts(catalog, left.id) == []
+    switching.switch(catalog, left.id)
+    assert unfit(catalog) == {}
+
+
 def test_a_switch_that_fails_in_the_middle_changes_nothing(catalog, ids, second, monkeypatch):
     before, generation = content(catalog), catalog.generation()
 
     def fail(*_: object) -> None:
         raise OSError("pulled")
 
-    monkeypatch.setattr(switching.seals, "take", fail)
+    monkeypatch.setattr(switching.seals, "renew", fail)
     with pytest.raises(OSError, match="pulled"):
         switching.switch(catalog, second.id)
     assert (content(catalog), catalog.generation()) == (before, generation)

@@ -325,7 +325,7 @@ space_videos = sa.Table(
     metadata,
     sa.Column("space_id", _Id, _of_space(), primary_key=True, autoincrement=False),
     sa.Column("video_id", _Id, _of_video(), primary_key=True, autoincrement=False, index=True),
-    # The checksum of the clips that its features are of: other clips, other features.
+    # As `videos.parts_sha256`, of its shots, its clips and their vectors in this space.
     sa.Column("clips_sha256", sa.String(64), nullable=False),
     sa.Column("feature_file", sa.Text, nullable=False),
     sa.Column("feature_sha256", sa.String(64), nullable=False),

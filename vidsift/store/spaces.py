@@ -29,6 +29,7 @@ from vidsift.store.reader import CatalogReader
 from vidsift.store.schema import (
     clips,
     cues,
+    shots,
     space_clip_vectors,
     space_cue_vectors,
     space_videos,
@@ -44,6 +45,7 @@ __all__ = [
     "begin_space",
     "clips_of",
     "cues_without",
+    "damaged_parts",
     "discard",
     "feature_files",
     "holds",
@@ -159,22 +161,22 @@ def put_video(catalog: Catalog, space_id: int, video: SpaceVideo) -> None:
                 space_clip_vectors.c.clip_id.in_(own),
             )
         )
-        row = {
-            "space_id": int(space_id),
-            "video_id": int(video.video_id),
-            "clips_sha256": video.clips_sha256,
-            "feature_file": video.feature_file,
-            "feature_sha256": video.feature_sha256,
-            "pictures_sha256": video.pictures_sha256,
-            "segments": records.summary_row(video.video_id, video.summary, 0.0)["segments"],
-        }
-        connection.execute(space_videos.insert(), row)
         rows = [
             {"space_id": int(space_id), "clip_id": clip_id, "vector": blob}
             for clip_id, vectors in zip(ids, video.vectors, strict=True)
             for blob in records.vector_blobs(vectors)
         ]
         connection.execute(space_clip_vectors.insert(), rows)
+        row = {
+            "space_id": int(space_id),
+            "video_id": int(video.video_id),
+            "clips_sha256": _parts_sha256(connection, int(space_id), int(video.video_id)),
+            "feature_file": video.feature_file,
+            "feature_sha256": video.feature_sha256,
+            "pictures_sha256": video.pictures_sha256,
+            "segments": records.summary_row(video.video_id, video.summary, 0.0)["segments"],
+        }
+        connection.execute(space_videos.insert(), row)
 
 
 def lacking_videos(catalog: CatalogReader, space_id: int) -> list[VideoRecord]:
@@ -221,6 +223,41 @@ def videos_of_space(catalog: CatalogReader, space_id: int) -> dict[int, str]:
     query = query.where(space_videos.c.space_id == int(space_id), holds(int(space_id)))
     with reading(catalog._engine) as connection:
         return {row.id: row.feature_file for row in connection.execute(query)}
+
+
+def damaged_parts(catalog: CatalogReader, space_id: int) -> list[int]:
+    """The videos that the space holds and whose vectors in it are not what was stored."""
+    kept = sa.select(space_videos.c.video_id, space_videos.c.clips_sha256)
+    kept = kept.where(space_videos.c.space_id == int(space_id))
+    held = videos_of_space(catalog, space_id)
+    with reading(catalog._engine) as connection:
+        return [
+            row.video_id
+            for row in connection.execute(kept).all()
+            if row.video_id in held
+            and row.clips_sha256 != seals.NOT_TAKEN
+            and row.clips_sha256 != _parts_sha256(connection, int(space_id), row.video_id)
+        ]
+
+
+def _parts_sha256(connection: Connection, space_id: int, video_id: int) -> str:
+    """As `videos.parts_sha256`, with the vectors of the space."""
+    vectors = (
+        sa.select(clips.c.ordinal, space_clip_vectors.c.vector)
+        .select_from(space_clip_vectors.join(clips))
+        .where(clips.c.video_id == video_id, space_clip_vectors.c.space_id == space_id)
+        .order_by(clips.c.ordinal, space_clip_vectors.c.id)
+    )
+    shot_rows, clip_rows = (
+        connection.execute(
+            table.select().where(table.c.video_id == video_id).order_by(table.c.ordinal)
+        ).mappings()
+        for table in (shots, clips)
+    )
+    of_clips = ((row.ordinal, row.vector) for row in connection.execute(vectors).all())
+    return seals.parts_sha256(
+        [dict(row) for row in shot_rows], [dict(row) for row in clip_rows], of_clips
+    )
 
 
 def num_vectors(catalog: CatalogReader, space_id: int) -> int:

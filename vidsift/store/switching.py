@@ -7,6 +7,7 @@ new ids, since a stored vector never changes under its id.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,11 +67,15 @@ def switch(catalog: Catalog, space_id: int, *, without_missing: bool = False) ->
     space_id = int(space_id)
     with writing(catalog._engine) as connection:
         _check_whole(connection, space_id, without_missing)
-        ids = connection.execute(sa.select(videos.c.id).order_by(videos.c.id)).scalars().all()
         # A switch must not make damage look whole: what did not fit its checksum still does not.
-        whole = [video_id for video_id, wrong in seals.unfit(connection, ids).items() if not wrong]
+        # That of vectors goes with them; those of videos without any now are taken anew.
+        ids = connection.execute(sa.select(videos.c.id).order_by(videos.c.id)).scalars().all()
+        whole = _whole(connection, ids, parts=False)
+        lacking = connection.execute(sa.select(videos.c.id).where(~holds(space_id))).scalars().all()
+        emptied = whole & _whole(connection, lacking, parts=True)
         done = _exchange(connection, space_id, time.time())
-        seals.take(connection, whole)
+        seals.take(connection, sorted(emptied))
+        seals.renew(connection, sorted(whole - emptied))
     return done
 
 
@@ -123,6 +128,11 @@ def _check_whole(connection: Connection, space_id: int, without_missing: bool) -
             f"{name}: its space lacks {len(paths)} of the videos that are searched ({named});"
             f" {again}, or leave them out of the search with --without-missing"
         )
+
+
+def _whole(connection: Connection, ids: Sequence[int], *, parts: bool) -> set[int]:
+    found = seals.unfit(connection, ids, parts=parts)
+    return {video_id for video_id, wrong in found.items() if not wrong}
 
 
 def _exchange(connection: Connection, space_id: int, now: float) -> Switched:
@@ -182,7 +192,7 @@ def _exchange_videos(
             row = {
                 "space_id": old_id,
                 "video_id": video.id,
-                "clips_sha256": seals.clips_sha256(connection, video.id),
+                "clips_sha256": video.parts_sha256,
                 "segments": segments.get(video.id, (0, []))[1],
             }
             row |= {name: video._mapping[name] for name in _FILES}
@@ -191,6 +201,7 @@ def _exchange_videos(
         if video.id in here:
             new = entering[video.id]
             values |= {name: new._mapping[name] for name in _FILES}
+            values["parts_sha256"] = new.clips_sha256
             if video.id in segments:
                 own = summaries.c.id == segments[video.id][0]
                 connection.execute(summaries.update().where(own).values(segments=new.segments))
@@ -198,7 +209,7 @@ def _exchange_videos(
                 values |= {"status": "searchable", "reason": ""}
                 back.append(video.id)
         elif video.feature_file:
-            values |= dict.fromkeys(_FILES, "")
+            values |= dict.fromkeys(_FILES, "") | {"parts_sha256": seals.NOT_TAKEN}
             if video.status == "searchable":
                 values |= {"status": "missing", "reason": LEFT_OUT}
                 left_out.append(video.id)
