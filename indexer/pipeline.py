@@ -17,6 +17,7 @@ from indexer.forget import finish_forgetting
 from indexer.kept_out import KeptOut
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under, no_videos, real_path
+from indexer.trying import MOST_DEATHS, Trying
 from indexer.video import Recipe, encode_cues, index_video
 from search.trust import prepare
 from vidsift.errors import MediaError, MediaToolError
@@ -151,6 +152,7 @@ class _Run:
         self._stopping = threading.Event()
         self._sidecars = Sidecars()
         self._kept_out = KeptOut.of(library.root)
+        self._trying = Trying(library.root / "trying.json")
         self._kept: list[tuple[int, Path]] = []  # videos that need not be indexed anew
 
     def index(self, files: list[Path], known: dict[Path, VideoRecord], roots: list[Path]) -> None:
@@ -195,7 +197,7 @@ class _Run:
             self._kept.append((before.id, path))
             return False
         if same and before.status == "failed" and print_.sha256 and not self._retry:
-            self._report.failed.append((path, f"{before.reason} (as before; --retry tries again)"))
+            self._report.failed.append((path, _as_before(before.reason)))
             return False
         return True
 
@@ -222,17 +224,24 @@ class _Run:
                     self._leave_out(path, known.get(path))
                     yield path, None
                     continue
-                if self._is_known(path, print_, known.get(path)):
+                before = known.get(path)
+                if self._is_known(path, print_, before) or self._has_killed(path, print_):
                     yield path, None
                     continue
+                # Who may have killed the process is alone the next time, and takes nobody with it.
+                suspect = self._trying.deaths(print_.sha256) > 0
+                while waiting and suspect:
+                    yield from self._finished(waiting)
+                self._trying.begin(print_.sha256)
                 waiting[pool.submit(self._index_one, path, print_)] = (path, print_)
-                if len(waiting) >= workers:
+                if suspect or len(waiting) >= workers:
                     yield from self._finished(waiting)
             while waiting:
                 yield from self._finished(waiting)
         finally:
             self._stopping.set()
             pool.shutdown(cancel_futures=True)
+            self._trying.close()
 
     def _finished(
         self, waiting: dict[Future[IndexedVideo], tuple[Path, Fingerprint]]
@@ -246,6 +255,8 @@ class _Run:
             except MediaError as error:
                 self._fail(path, print_, error)
                 yield path, None
+            # Only now: storing it may be what the process died of.
+            self._trying.end(print_.sha256)
 
     def _index_one(self, path: Path, print_: Fingerprint) -> IndexedVideo:
         def progress(done: float, total: float) -> None:
@@ -272,7 +283,10 @@ class _Run:
             return self._made
 
     def _is_known(self, path: Path, print_: Fingerprint, before: VideoRecord | None) -> bool:
-        """Whether the catalog holds this content already, here or where the file was before."""
+        """Whether the catalog holds this content already, here or where the file was before.
+
+        Or whether it is known that it cannot be used: the same is not tried for ever.
+        """
         if before is not None and before.status != "failed":
             if before.fingerprint.sha256 == print_.sha256 and self._is_whole(before):
                 self._catalog.restore_video(before.id, print_)
@@ -281,6 +295,11 @@ class _Run:
                 return True
             return False
         for other in self._catalog.videos_by_sha256(print_.sha256):
+            if other.status == "failed" and other.path.suffix == path.suffix and not self._retry:
+                # By another time of writing, or name; but a suffix may tell the format.
+                self._catalog.mark_failed(path, print_, other.reason)
+                self._report.failed.append((path, _as_before(other.reason)))
+                return True
             # One that was left out of a switch of encoders has nothing to be searched by.
             if other.status == "missing" and other.path != path and self._is_whole(other):
                 self._catalog.move_video(other.id, path, print_)
@@ -288,6 +307,16 @@ class _Run:
                 self._kept.append((other.id, path))
                 return True
         return False
+
+    def _has_killed(self, path: Path, print_: Fingerprint) -> bool:
+        """Whether the process died too often while it was indexing this."""
+        deaths = self._trying.deaths(print_.sha256)
+        if deaths < MOST_DEATHS or self._retry:
+            return False
+        reason = f"the process died {deaths} times while it was being indexed"
+        self._fail(path, print_, MediaError(path, reason))
+        self._trying.end(print_.sha256)
+        return True
 
     def _renew_subtitles(self) -> None:
         """Read the subtitles again of videos that were kept, where those beside them changed."""
@@ -342,6 +371,10 @@ class _Run:
                 path,
             )
         self._on_progress(progress)
+
+
+def _as_before(reason: str) -> str:
+    return f"{reason} (as before; --retry tries again)"
 
 
 def _size(path: Path) -> int:

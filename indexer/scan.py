@@ -61,6 +61,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
+_LARGE_BYTES = 1 << 30
+
+
 def find_files(
     paths: Iterable[Path | str], leave_out: Path | None = None
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -139,6 +142,15 @@ def fingerprint(path: Path) -> Fingerprint:
             raise MediaError(path, "is not a regular file")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
+            # Of 512 bytes each, whatever the disk's own are. To hash terabytes of nothing takes
+            # hours, and a download that is not finished is no video yet.
+            stored = status.st_blocks * 512
+            if status.st_size > _LARGE_BYTES and stored * 2 < status.st_size:
+                raise MediaError(
+                    path,
+                    f"is mostly holes: {stored / 1e9:.1f} of its {status.st_size / 1e9:,.1f} GB are"
+                    " there; index it when it is whole",
+                )
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise MediaError(path, f"cannot be read: {error.strerror}") from error

@@ -19,6 +19,7 @@ from indexer.prototypes import PrototypeBank
 from indexer.shots import mark_shots
 from summarizer.summary import choose_segments
 from vidsift.config import Settings
+from vidsift.errors import MediaError
 from vidsift.media.frames import Decoding, decode
 from vidsift.media.limits import MediaLimits
 from vidsift.media.probe import probe
@@ -78,9 +79,21 @@ def index_video(
             max_seconds=settings.max_clip_seconds,
             max_frames=settings.max_frames_per_clip,
         )
-        return _assemble(
+        made = _assemble(
             video, fingerprint, recipe, run_ahead(drafts, _DRAFTS_AHEAD), frames, on_progress
         )
+    _check_same(path, fingerprint)
+    return made
+
+
+def _check_same(path: Path, fingerprint: Fingerprint) -> None:
+    # What was decoded must be what was hashed; somebody may have gone on writing it.
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise MediaError(path, f"went away while it was indexed: {error.strerror}") from error
+    if (status.st_size, status.st_mtime_ns) != (fingerprint.size_bytes, fingerprint.mtime_ns):
+        raise MediaError(path, "changed while it was indexed; run `vidsift index` on it again")
 
 
 def _assemble(

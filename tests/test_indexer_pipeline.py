@@ -152,7 +152,9 @@ def test_a_bad_file_is_not_tried_for_ever(colour_library, videos, make_film, mon
     index_videos(colour_library, [videos])
     tried = []
     original = __import__("indexer.video", fromlist=["probe"]).probe
-    monkeypatch.setattr("indexer.video.probe", lambda path: tried.append(path) or original(path))
+    monkeypatch.setattr(
+        "indexer.video.probe", lambda path, **limits: tried.append(path) or original(path, **limits)
+    )
     report = index_videos(colour_library, [videos])
     assert tried == []
     assert [path for path, _ in report.failed] == [bad]

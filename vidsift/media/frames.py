@@ -42,6 +42,7 @@ _MICROSECONDS = 1_000_000
 # Frames a second, on the average and a minute's worth beside: high-speed cameras have 1,000.
 _MAX_RATE = 1_000
 _RATE_SECONDS = 60.0
+_MOST_WAITING = 5_000  # tiny pictures, 28 kB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +228,12 @@ class Decoding:
                 )
             )
             return stream.output(
-                f"pipe:{run.open_pipe(pictures.read)}", format="rawvideo", fps_mode="passthrough"
+                f"pipe:{run.open_pipe(pictures.read)}",
+                format="rawvideo",
+                fps_mode="passthrough",
+                # Else the end of a sample waits in ffmpeg for the next one, however many frames
+                # that takes, and these would pile up here.
+                flush_packets=1,
             )
 
         return compile_stream(
@@ -286,6 +292,11 @@ class Decoding:
         while not (pictures.ready and times.ready):
             if (pictures.ended and not pictures.ready) or (times.ended and not times.ready):
                 return False
+            if len(self._small.ready) > _MOST_WAITING:
+                raise MediaLimitError(
+                    self._probe.path,
+                    f"has {len(self._small.ready):,} frames for a sample that does not come",
+                )
             if not self._run.pump():
                 return False
         return True
