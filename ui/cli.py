@@ -184,14 +184,20 @@ def encoders(
     fetch: Annotated[
         str | None, typer.Option("--fetch", metavar="NAME", help="Download the encoder's weights")
     ] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="With --fetch: what the weights must be")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """The encoders that can be used here and now, and of the others what is lacking."""
     from dataclasses import asdict
 
     from vidsift.models.encoder import list_encoders, open_encoder
+    from vidsift.models.known_weights import expect_weights
 
     if fetch is not None:
+        if sha256 is not None:
+            expect_weights(fetch, sha256)
         err.print(f"fetching and preparing {fetch}")
         open_encoder(fetch, fetch=True).close()
         err.print(f"{fetch} can be used now")

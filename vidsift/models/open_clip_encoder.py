@@ -22,6 +22,7 @@ from vidsift.errors import EncoderError
 from vidsift.models.conversion import use_converted
 from vidsift.models.encoder import Encoder, EncoderStatus
 from vidsift.models.geometry import Geometry
+from vidsift.models.known_weights import check_weights
 from vidsift.models.runtime import (
     CudaTower,
     OpenVinoTower,
@@ -85,6 +86,7 @@ def open_variant(variant: str, device: str, batch_size: int, fetch: bool) -> Enc
     source = _locate(variant, fetch)
     with source.checkpoint.open("rb") as content:
         weights_sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+    check_weights(name, weights_sha256, fetched=fetch)
     key = f"open_clip-{weights_sha256[:16]}-{_configuration_hash(source)[:16]}"
 
     def convert_regions(folder: Path) -> None:
