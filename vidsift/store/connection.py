@@ -238,6 +238,12 @@ def _translated(url: URL) -> Iterator[None]:
         if known is None:
             raise
         raise known from error
+    except UnicodeDecodeError as error:
+        # SQLite quotes a damaged definition in its error, which the driver then cannot decode.
+        raise DamagedLibraryError(
+            f"{_shown(url)}: damaged, even in what its tables are called; run `vidsift repair`, or"
+            " restore it from a backup"
+        ) from error
 
 
 def _shown(url: URL) -> str:
@@ -262,8 +268,8 @@ def _sqlite_error(error: sqlite3.Error, url: URL) -> LibraryError | None:
             )
         case "NOTADB" | "CORRUPT":
             return DamagedLibraryError(
-                f"{file}: not an SQLite database or damaged ({error}); restore it from a backup, "
-                "or delete it and index again"
+                f"{file}: not an SQLite database or damaged ({error}); run `vidsift repair`, or "
+                "restore it from a backup"
             )
     return None
 

@@ -101,15 +101,18 @@ def words_problem(catalog: CatalogReader) -> str:
     engine = catalog._engine
     if engine.dialect.name != "sqlite":
         return ""
-    with engine.connect() as connection:
-        connection.exec_driver_sql(
-            "CREATE VIRTUAL TABLE temp.words_there USING fts5vocab(main, cues_words, instance)"
-        )
+    with reading(engine) as connection:
         try:
+            connection.exec_driver_sql(
+                "CREATE VIRTUAL TABLE IF NOT EXISTS temp.words_there"
+                " USING fts5vocab(main, cues_words, instance)"
+            )
             rows = connection.exec_driver_sql("SELECT doc, offset, term FROM temp.words_there")
             there = _sum((doc, offset, term) for doc, offset, term in rows)
-        finally:
             connection.exec_driver_sql("DROP TABLE temp.words_there")
+        except sa.exc.DBAPIError:
+            connection.invalidate()  # with what it made of its own
+            raise
         said = connection.execute(sa.select(cues.c.id, cues.c.words))
         wanted = _sum(
             (row.id, offset, word)

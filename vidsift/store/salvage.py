@@ -65,6 +65,7 @@ def salvage(url: str) -> Salvaged | None:
         _remove(new)
         _take_in_log(file)
         upgrade(f"sqlite:///{new}")
+        _mend_schema(file, new)
         rows, unreadable = _copy(file, new)
         for suffix in ("-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
@@ -128,6 +129,30 @@ def _mend_header(file: Path) -> None:
             os.fsync(stream.fileno())
 
 
+def _mend_schema(file: Path, new: Path) -> None:
+    """Where the definition of a table is damaged, that of the new catalog stands in its place."""
+    query = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master"
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(new)) as fresh,
+        closing(sqlite3.connect(file)) as old,
+    ):
+        old.text_factory = fresh.text_factory = bytes
+        defined = {row[0]: row[1:] for row in fresh.execute(query)}
+        old.execute("PRAGMA writable_schema = ON")
+        for rowid, *found in old.execute(query).fetchall():
+            # Made by the same steps, both have their tables in the same order.
+            right = next((each for each in defined.values() if each[1] == found[1]), None)
+            right = right or defined.get(rowid)
+            if right is not None and tuple(found) != right:
+                old.execute(
+                    "UPDATE sqlite_master SET type = CAST(? AS TEXT), name = CAST(? AS TEXT),"
+                    " tbl_name = CAST(? AS TEXT), sql = CAST(? AS TEXT) WHERE rowid = ?",
+                    (*right, rowid),
+                )
+        old.commit()
+
+
 def _copy(file: Path, new: Path) -> tuple[int, int]:
     """Copy row by row; returns how many, and how many places could not be read."""
     rows = unreadable = 0
@@ -137,6 +162,7 @@ def _copy(file: Path, new: Path) -> tuple[int, int]:
     ):
         for connection in (old, target):
             connection.text_factory = bytes  # as it is there, be it text or not
+        old.execute("PRAGMA writable_schema = ON")  # go on where a definition cannot be read
         _check_schema(old, file)
         target.execute("PRAGMA synchronous = FULL")
         target.execute("PRAGMA foreign_keys = OFF")
@@ -239,7 +265,7 @@ class _Reading:
 
 def _check_schema(old: sqlite3.Connection, file: Path) -> None:
     try:
-        old.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        old.execute("SELECT id FROM videos NOT INDEXED LIMIT 1").fetchone()
     except sqlite3.Error as error:
         raise DamagedLibraryError(
             f"{file}: nothing can be read of it any more ({error}); restore it from a backup, or"
