@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
-from ui import coverage, elements
+from ui import coverage, elements, login
 
 _LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="118" height="32" viewBox="0 0 118 32">
 <rect x="1" y="7" width="5" height="18" rx="2" fill="#3d4754"/>
@@ -27,8 +25,8 @@ def main() -> None:
     st.set_page_config(page_title="vidsift", page_icon=_FAVICON, layout="wide")
     elements.dress()
     st.logo(_LOGO, size="large")
-    if allowed := os.environ.get("VIDSIFT_UI_LOGIN"):
-        _require_login(allowed.split(","))
+    if allowed := login.allowed_people():
+        _require_login(allowed)
     view = st.navigation(
         [
             st.Page(
@@ -67,10 +65,8 @@ def _require_login(allowed: list[str]) -> None:
     if not st.user.is_logged_in:
         st.button("Log in", on_click=st.login, type="primary")
         st.stop()
-    email = str(st.user.get("email") or "")
-    known = email.casefold() in {each.casefold() for each in allowed}
-    if "*" not in allowed and not (known and st.user.get("email_verified") is not False):
-        elements.line(f"{email or 'This account'} may not open this page.", "text")
+    if not login.may_open(st.user, allowed):
+        elements.line(f"{st.user.get('email') or 'This account'} may not open this page.", "text")
         st.button("Log out", on_click=st.logout)
         st.stop()
 

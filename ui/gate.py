@@ -24,11 +24,15 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ui.login import is_logged_in
+
 __all__ = ["LOGIN_PATH", "Access", "Gate"]
 
 LOGIN_PATH = "/_gate/login"
 
 _POLICY_VIOLATION = 1008
+_BEHIND_LOGIN = ("/media", "/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
+_BEHIND_LOGIN += ("/_stcore/script-health-check", "/component", "/app/")
 # A right token is far shorter; what is longer is not read.
 _MOST_FORM_BYTES = 4096
 _WRONG_SECONDS = 1.0
@@ -52,12 +56,14 @@ class Access:
     """From where the page may be asked for, and with what.
 
     `names` are the hosts that it answers to; with `any_address` also whatever is an IP address,
-    which no web site can make its own. `token` guards everything; empty: there is none.
+    which no web site can make its own. `token` guards everything; empty: there is none. `people`
+    may log in, and get nothing but the way to do that before they have; empty: there is no login.
     """
 
     names: frozenset[str]
     any_address: bool = False
     token: str = ""
+    people: tuple[str, ...] = ()
 
     def answers_to(self, host: str) -> bool:
         """Whether the value of a Host header, `NAME` or `NAME:PORT`, is one of this server."""
@@ -101,6 +107,8 @@ class Gate:
         refusal = self._refusal(scope)
         if refusal is None and self._access.token:
             refusal = await self._checked(scope, receive)
+        if refusal is None and self._access.people and self._needs_login(scope):
+            refusal = _refused("log in first")
         if refusal is None:
             host = Headers(scope=scope)["host"]
             await self._app(scope, receive, _with_headers(send, f" ws://{host} wss://{host}"))
@@ -126,6 +134,15 @@ class Gate:
         if _is_foreign(headers, scope):
             return _refused("another web site may not ask for this")
         return None
+
+    def _needs_login(self, scope: Scope) -> bool:
+        """Whether this holds something of the library, or takes something, and is not for him.
+
+        The page itself and its socket are not: they show the way to log in, and only that.
+        """
+        if scope["type"] != "http" or not scope["path"].startswith(_BEHIND_LOGIN):
+            return False
+        return not is_logged_in(HTTPConnection(scope).cookies, self._access.people)
 
     async def _checked(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer to whoever does not know the token; None for those who do."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ui.login import LOGIN_VARIABLE
 from ui.options import LibraryOption
 from ui.terminal import err
 from vidsift.errors import ConfigError
@@ -127,7 +128,8 @@ def ui(
         )
     _require_free(address, port)
     names = _LOOPBACK_NAMES | {address} | {each.casefold() for each in name or ()}
-    access = Access(frozenset(names), any_address=not is_local, token=key)
+    people = () if login is None else tuple(allow or ["*"])
+    access = Access(frozenset(names), any_address=not is_local, token=key, people=people)
     shown = f"[{address}]" if ":" in address else address
     url = f"http://{shown}:{port}"
     err.print(f"vidsift: the page is at {url} (Ctrl-C ends it)")
@@ -136,7 +138,7 @@ def ui(
     os.environ["VIDSIFT_LIBRARY"] = str(root)
     # Taken out, so that no program that the page starts inherits it.
     os.environ.pop(TOKEN_VARIABLE, None)
-    os.environ["VIDSIFT_UI_LOGIN"] = "" if login is None else ",".join(allow or ["*"])
+    os.environ[LOGIN_VARIABLE] = ",".join(people)
     # A key that a settings file of a stranger's folder knows would let him write himself a login.
     os.environ["STREAMLIT_SERVER_COOKIE_SECRET"] = secrets.token_hex(32)
     is_shown = not no_browser and err.is_terminal and _has_display()
