@@ -17,7 +17,7 @@ from streamlit.delta_generator import DeltaGenerator
 from ui import elements, session
 from vidsift.errors import LibraryBusyError, VidsiftError
 
-__all__ = ["Job", "Running", "Tell", "follow", "newest", "panel", "start"]
+__all__ = ["Drawn", "Job", "Running", "Tell", "follow", "newest", "panel", "start"]
 
 _REFRESH_SECONDS = 0.5
 _SURE_FROM = 0.05  # of the work, from which on the time that is left is told
@@ -37,6 +37,10 @@ class Running(Protocol):
     def wait(self, timeout: float | None = None) -> None: ...
 
 
+Drawn = tuple[Running, Callable[[], None]]
+"""What is at work, and what draws how far it is."""
+
+
 class _StoppedError(Exception):
     """A person has stopped it."""
 
@@ -52,6 +56,7 @@ class Job(Generic[_Result]):
         self.result: _Result | None = None
         self.error = ""
         self.seconds = 0.0
+        self.ended_at = 0.0  # seconds of the epoch
         self._began = time.monotonic()
         self._stopping = threading.Event()
         self._work = work
@@ -88,6 +93,7 @@ class Job(Generic[_Result]):
             self.error = str(error)
         finally:
             self.seconds = time.monotonic() - self._began
+            self.ended_at = time.time()
 
     def _tell(self, share: float, now: object = "") -> None:
         if self._stopping.is_set():
@@ -155,7 +161,7 @@ def panel(slot: DeltaGenerator, job: Job[Any], key: str, *, stop: str = "") -> C
     return draw
 
 
-def follow(shown: Sequence[tuple[Running, Callable[[], None]]]) -> None:
+def follow(shown: Sequence[Drawn]) -> None:
     """Draw jobs until one of them ends, and run the page again; call it last in a view.
 
     A loop and not a timer in the browser, which is lost when views are switched while it fires;

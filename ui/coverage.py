@@ -6,7 +6,6 @@ all sessions, when the catalog has changed or a few seconds have passed.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Sequence
@@ -35,8 +34,6 @@ _FRESH_SECONDS = 5.0
 _QUICK_SECONDS = 0.1
 _REST = 20  # times as long as a look took, where it is not quick, before the next one
 _SHOWN = 8  # videos of each state
-# What to do on a command line; the page has buttons for it.
-_COMMAND = re.compile(r"; run `vidsift [^`]*`[^;]*$")
 
 NotSearchable = tuple[VideoRecord, str, str]
 """A video, its state (a key of STATES) and the reason."""
@@ -117,8 +114,13 @@ def show() -> None:
             return
         with st.popover(text, icon=":material/warning:", key="coverage-why"):
             reasons(found)
-            if st.button("Open the library", key="coverage-open", icon=":material/video_library:"):
-                st.switch_page(elements.LIBRARY_PAGE)
+            with st.container(horizontal=True):
+                if st.button("Open the library", key="coverage-open", icon=":material/list:"):
+                    elements.open_library()
+                if found.of("damaged") and st.button(
+                    "Check and repair", key="coverage-check", icon=":material/healing:"
+                ):
+                    elements.open_library("Check and repair")
 
 
 def reasons(found: Coverage) -> None:
@@ -127,13 +129,14 @@ def reasons(found: Coverage) -> None:
         of_state = found.of(state)
         if not of_state:
             continue
-        elements.line(f"{len(of_state):,} {words}", "name")
-        elements.line(_WHAT_TO_DO[state], "small")
-        _listed(of_state)
+        with st.container(gap="xsmall", key=f"not-{state}"):
+            elements.line(f"{len(of_state):,} {words}", "name")
+            elements.line(_WHAT_TO_DO[state], "small")
+            _listed(of_state)
 
 
 def _listed(of_state: Sequence[NotSearchable]) -> None:
     for video, _, reason in of_state[:_SHOWN]:
-        elements.reason(video.path.name, _COMMAND.sub("", reason), tooltip=video.path)
+        elements.reason(video.path.name, elements.without_command(reason), tooltip=video.path)
     if (more := len(of_state) - _SHOWN) > 0:
         elements.line(f"and {more:,} more, all of them in the library", "small")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
@@ -28,6 +28,7 @@ from vidsift.store.inside import read_inside
 __all__ = [
     "ALERTS_PAGE",
     "LIBRARY_PAGE",
+    "LIBRARY_SECTION",
     "SEARCH_PAGE",
     "SUMMARIES_PAGE",
     "VIDEO_PAGE",
@@ -38,14 +39,17 @@ __all__ = [
     "heading",
     "icon_button",
     "line",
+    "open_library",
     "open_video",
     "plain",
     "play",
     "reason",
     "size_words",
+    "steps",
     "tile",
     "time_words",
     "welcome",
+    "without_command",
 ]
 
 ALERTS_PAGE = "view_alerts.py"
@@ -53,9 +57,15 @@ SUMMARIES_PAGE = "view_summaries.py"
 SEARCH_PAGE = "view_search.py"
 VIDEO_PAGE = "view_video.py"
 LIBRARY_PAGE = "view_library.py"
+LIBRARY_SECTION = "library-section"
+"""Key of the session's state: the section of the Library view that is open."""
 
 # What Streamlit gives to a player it holds in memory whole.
 _MAX_PLAYED_BYTES = 200_000_000
+# What an error tells to run on a command line; where a view has buttons for it.
+_COMMAND = re.compile(
+    r"; run `vidsift [^`]*`[^;()]*$|, or let the command do so with --wait| and run `vidsift .*$"
+)
 _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^&=/@])")
 
 _STYLE = """
@@ -130,10 +140,13 @@ _STYLE = """
 [class*="st-key-icon-"] button {padding: .2rem .3rem; min-height: 0}
 [class*="st-key-icon-"] [data-testid="stMarkdownContainer"] {position: absolute; width: 1px;
   height: 1px; overflow: hidden; clip-path: inset(50%)}
-.st-key-coverage {position: fixed; top: .7rem; right: 5.5rem; z-index: 999991;
+.st-key-coverage {position: fixed; top: .7rem; right: 7.2rem; z-index: 999991;
   width: auto !important}
 .st-key-coverage .vs-note {line-height: 2.2rem}
 .st-key-coverage button {min-height: 2.2rem; padding: .1rem .6rem}
+.vs-steps {margin: 0; padding-left: 1.1rem; overflow-wrap: anywhere}
+.vs-steps li {margin: .15rem 0}
+.vs-steps li::marker {color: #4fb3a5}
 .vs-reason {margin: .1rem 0; padding-left: .6rem; border-left: 2px solid #2b3038}
 .vs-reason b {display: block; font-weight: 600; overflow-wrap: anywhere}
 .vs-reason span {color: #98a2b0; font-size: .875rem; overflow-wrap: anywhere}
@@ -193,6 +206,14 @@ def reason(name: object, why: object, tooltip: object = "") -> None:
         f'<div class="vs-reason" title="{escape(str(tooltip))}"><b>{escape(str(name))}</b>'
         f"<span>{escape(str(why))}</span></div>"
     )
+
+
+def steps(texts: Sequence[object], most: int = 20) -> None:
+    """What is done or was, one line each."""
+    shown = [f"<li>{escape(str(text))}</li>" for text in texts[:most]]
+    if len(texts) > most:
+        shown.append(f"<li>and {len(texts) - most:,} more of this kind</li>")
+    st.html(f'<ul class="vs-steps">{"".join(shown)}</ul>')
 
 
 def tile(picture: Path, label: str, key: str, *, kind: str = "clip") -> bool:
@@ -265,6 +286,18 @@ def open_video(video_id: int, seconds: float | None = None) -> None:
     if seconds is not None:
         where["t"] = f"{seconds:.2f}"
     st.switch_page(VIDEO_PAGE, query_params=where)
+
+
+def open_library(section: str = "") -> None:
+    """Go to the Library view, to a section of it if one is named."""
+    if section:
+        st.session_state[LIBRARY_SECTION] = section
+    st.switch_page(LIBRARY_PAGE)
+
+
+def without_command(text: str) -> str:
+    """An error or a reason without what it tells to run on a command line."""
+    return _COMMAND.sub("", text)
 
 
 def size_words(size_bytes: float) -> str:

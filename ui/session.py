@@ -132,8 +132,10 @@ class Workspace:
         while not self._closing.wait(idle_seconds / 4):
             self.release(idle_seconds)
 
-    def start_indexing(self, paths: Sequence[str]) -> IndexJob:
+    def start_indexing(self, paths: Sequence[str], *, retry: bool = False) -> IndexJob:
         """Index files and folders in the background; the library is made if there is none.
+
+        With `retry` also those are tried again that could not be used before.
 
         Raises:
             LibraryBusyError: a run that this page started goes on.
@@ -144,15 +146,16 @@ class Workspace:
                     f"{self.root}: this page is indexing already; wait for it to end, or stop it"
                 )
             self.library(create=True)
-            self.job = IndexJob(self, paths)
+            self.job = IndexJob(self, paths, retry=retry)
             return self.job
 
 
 class IndexJob:
     """One run of indexing in a thread of its own; any session may look at how far it is."""
 
-    def __init__(self, workspace: Workspace, paths: Sequence[str]) -> None:
+    def __init__(self, workspace: Workspace, paths: Sequence[str], *, retry: bool = False) -> None:
         self.paths = tuple(paths)
+        self._retry = retry
         self.progress: IndexProgress | None = None
         self.report: IndexReport | None = None
         self.error = ""
@@ -188,7 +191,9 @@ class IndexJob:
         try:
             library = self._workspace.library_with_encoder()
             self._encoding_since = time.monotonic()
-            self.report = index_videos(library, self.paths, on_progress=self._on_progress)
+            self.report = index_videos(
+                library, self.paths, retry=self._retry, on_progress=self._on_progress
+            )
             self.error = ""
         except _StoppedError:
             self.error = "stopped; what was finished is kept, index the folder again to go on"

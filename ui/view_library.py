@@ -1,48 +1,79 @@
-"""Library: what can be searched, what cannot and why, and a box to index a folder."""
+"""Library: what can be searched, what cannot and why; a box to index a folder; mending it all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from indexer import IndexReport
-from ui import elements, session
-from vidsift.errors import LibraryNotFoundError, VidsiftError
+from ui import background, check_panel, coverage, elements, encoder_panel, session
+from ui.background import Drawn
+from ui.coverage import Coverage
+from vidsift.errors import DamagedLibraryError, LibraryNotFoundError, MediaError, VidsiftError
 from vidsift.library import Library
 from vidsift.types import VideoRecord
 
-_REFRESH_SECONDS = 0.5
-_STATES = {"searchable": "searchable", "failed": "not usable", "missing": "file is gone"}
+_SECTIONS = ("Videos", "Check and repair", "Encoder")
+_STATES = {"searchable": "searchable", **coverage.STATES}
 
 
 def show() -> None:
     """The view; the only one that makes sense before there is a library."""
     workspace = session.current()
     try:
-        library: Library | None = workspace.library()
+        library = workspace.library()
+        found = coverage.coverage(library)
+        videos = library.catalog.videos()
     except LibraryNotFoundError:
-        library = None
-    videos = library.catalog.videos() if library is not None else []
-    _heading(library, videos)
-    _add_videos(workspace)
-    place = st.container()
+        videos = []
+    except DamagedLibraryError as error:
+        st.error(elements.plain(elements.without_command(str(error))), icon=":material/error:")
+        if (at_work := check_panel.show()) is not None:
+            background.follow([at_work])
+        return
     if videos:
-        _table(videos)
-    with place:
-        _job(workspace)  # last, since it stays while a run goes on
-
-
-def _heading(library: Library | None, videos: list[VideoRecord]) -> None:
-    if library is None or not videos:
+        _heading(library, found, videos)
+    else:
         elements.heading(
             "Library",
             "There is no video in it yet. Name a folder: all videos in it and below it are made"
             " searchable, where they are. Nothing is copied and nothing leaves this machine.",
         )
-        return
-    searchable = [video for video in videos if video.status == "searchable"]
-    elements.heading(f"{len(searchable):,} of {len(videos):,} videos searchable")
+    _add_videos(workspace)
+    place = st.container()
+    shown = [_section(library, found, videos)] if videos else []
+    with place:
+        shown.append(_indexing(workspace))
+    if followed := [each for each in shown if each is not None]:
+        background.follow(followed)  # last, since it stays while they go on
+
+
+def _section(library: Library, found: Coverage, videos: list[VideoRecord]) -> Drawn | None:
+    # Kept under a name of its own: a box that is not drawn forgets what it held.
+    if st.session_state.get(elements.LIBRARY_SECTION) not in _SECTIONS:
+        st.session_state[elements.LIBRARY_SECTION] = _SECTIONS[0]
+    section = st.segmented_control(
+        "What to look at",
+        _SECTIONS,
+        required=True,
+        key=elements.LIBRARY_SECTION,
+        label_visibility="collapsed",
+    )
+    if section == "Check and repair":
+        return check_panel.show()
+    if section == "Encoder":
+        return encoder_panel.show(library)
+    _table(found, videos)
+    return None
+
+
+def _heading(library: Library, found: Coverage, videos: list[VideoRecord]) -> None:
+    away = {video.id for video, _, _ in found.rest}
+    searchable = [video for video in videos if video.id not in away]
+    elements.heading(f"{found.searchable:,} of {found.total:,} videos searchable")
     stamp = library.catalog.stamp()
     size = sum(video.fingerprint.size_bytes for video in searchable)
     elements.facts(
@@ -77,43 +108,43 @@ def _add_videos(workspace: session.Workspace) -> None:
         st.error(elements.plain(error), icon=":material/error:")
 
 
-def _job(workspace: session.Workspace) -> None:
+def _indexing(workspace: session.Workspace) -> Drawn | None:
+    """The newest run of indexing: how far it is, or what came of it."""
     job = workspace.job
     if job is None:
-        return
+        return None
     if job.running:
-        _progress(job)
-    elif job.error:
-        st.error(elements.plain(job.error), icon=":material/error:")
+        return job, _progress(job)
+    if job.error:
+        st.error(elements.plain(elements.without_command(job.error)), icon=":material/error:")
     elif job.report is not None:
         _report(job.report)
+    return None
 
 
-def _progress(job: session.IndexJob) -> None:
+def _progress(job: session.IndexJob) -> Callable[[], None]:
     with st.container(border=True):
         bar = st.progress(0.0, text="Looking for videos and loading the encoder ...")
         name = st.empty()
         if st.button("Stop", icon=":material/stop:", key="index-stop"):
             job.stop()
-    # A loop and not a timer in the browser, which is lost when views are switched while it fires.
-    # Leaving the view ends this script at its next output.
-    while job.running:
+
+    def draw() -> None:
         progress = job.progress
-        if progress is not None and progress.total_bytes > 0:
-            left = job.seconds_left
-            bar.progress(
-                min(1.0, progress.done_bytes / progress.total_bytes),
-                text=f"{progress.done_files} of {progress.total_files} files,"
-                f" {elements.size_words(progress.done_bytes)} of"
-                f" {elements.size_words(progress.total_bytes)}"
-                + (f", about {elements.time_words(left)} left" if left is not None else ""),
-            )
-            with name.container():
-                elements.line(progress.path.name)
-        else:
-            bar.progress(0.0, text="Looking for videos and loading the encoder ...")
-        job.wait(_REFRESH_SECONDS)
-    st.rerun()  # the whole page: the table and the report have changed
+        if progress is None or progress.total_bytes <= 0:
+            return
+        left = job.seconds_left
+        bar.progress(
+            min(1.0, progress.done_bytes / progress.total_bytes),
+            text=f"{progress.done_files} of {progress.total_files} files,"
+            f" {elements.size_words(progress.done_bytes)} of"
+            f" {elements.size_words(progress.total_bytes)}"
+            + (f", about {elements.time_words(left)} left" if left is not None else ""),
+        )
+        with name.container():
+            elements.line(progress.path.name)
+
+    return draw
 
 
 def _report(report: IndexReport) -> None:
@@ -132,12 +163,14 @@ def _report(report: IndexReport) -> None:
         st.success(text, icon=":material/check_circle:")
 
 
-def _table(videos: list[VideoRecord]) -> None:
+def _table(found: Coverage, videos: list[VideoRecord]) -> None:
+    why_not = {video.id: (state, reason) for video, state, reason in found.rest}
+    states = {video.id: why_not.get(video.id, ("searchable", ""))[0] for video in videos}
     # What needs a person's eye comes first.
-    kinds = {"All": sorted(videos, key=lambda video: video.status == "searchable")}
+    kinds = {"All": sorted(videos, key=lambda video: states[video.id] == "searchable")}
     kinds |= {
-        words.capitalize(): [video for video in videos if video.status == status]
-        for status, words in _STATES.items()
+        words.capitalize(): [video for video in videos if states[video.id] == state]
+        for state, words in _STATES.items()
     }
     shown = [name for name, members in kinds.items() if members]
     if len(shown) > 2:
@@ -153,9 +186,13 @@ def _table(videos: list[VideoRecord]) -> None:
     else:
         chosen = "All"
     rows = kinds[chosen or "All"]
-    explain = any(video.reason or video.note for video in rows)
+    reasons = {
+        video.id: elements.without_command(why_not.get(video.id, ("", ""))[1]) or video.note
+        for video in rows
+    }
+    explain = any(reasons.values())
     picked: Any = st.dataframe(
-        [_row(video, explain) for video in rows],
+        [_row(video, states[video.id], reasons[video.id] if explain else None) for video in rows],
         hide_index=True,
         key=f"library-table-{chosen}",
         on_select="rerun",
@@ -167,17 +204,41 @@ def _table(videos: list[VideoRecord]) -> None:
         },
     )
     elements.line("Select a row to open the video.")
+    _retry([video.path for video, _, _ in found.of("failed")])
     selected = picked.selection.rows
     if selected and rows[selected[0]].feature_file:
         elements.open_video(rows[selected[0]].id)
 
 
-def _row(video: VideoRecord, explain: bool) -> dict[str, Any]:
+def _retry(failed: list[Path]) -> None:
+    if not failed:
+        return
+    what = "the file" if len(failed) == 1 else f"the {len(failed):,} files"
+    st.button(
+        f"Try {what} again that could not be used",
+        key="library-retry",
+        icon=":material/refresh:",
+        on_click=_try_again,
+        args=(failed,),
+    )
+
+
+def _try_again(failed: list[Path]) -> None:
+    with elements.errors_shown():
+        there = [str(path) for path in failed if path.exists()]
+        if not there:
+            raise MediaError(
+                failed[0], "is gone; index its folder, which forgets what is not there"
+            )
+        session.current().start_indexing(there, retry=True)
+
+
+def _row(video: VideoRecord, state: str, why: str | None) -> dict[str, Any]:
     known = video.status != "failed"
     return {
         "Video": video.path.name,
-        "State": _STATES[video.status],
-        **({"Why": video.reason or video.note} if explain else {}),
+        "State": _STATES[state],
+        **({"Why": why} if why is not None else {}),
         "Length": elements.time_words(video.duration_seconds) if known else "",
         "Picture": f"{video.width} x {video.height}" if known else "",
         "Codec": video.codec if known else "",

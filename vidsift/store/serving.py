@@ -99,6 +99,14 @@ class Inspection:
             self._catalog.leave_out(left_out for _, left_out in self._damaged.values())
             return True
 
+    def inspect_again(self, video_ids: Iterable[SupportsIndex]) -> bool:
+        """Look at these videos as if it had not been done before; see `inspect`."""
+        doubted = [int(each) for each in video_ids]
+        with self._lock:
+            for video_id in doubted:
+                self._whole.pop(video_id, None)
+        return self.inspect(doubted)
+
     def _follow(self) -> None:
         """Forget what was found of videos that are others by now."""
         state = replace(self._catalog.generation(), left_out=())
