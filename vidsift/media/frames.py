@@ -17,6 +17,7 @@ import re
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from types import TracebackType
 from typing import Any
 
@@ -42,7 +43,7 @@ _MICROSECONDS = 1_000_000
 # Frames a second, on the average and a minute's worth beside: high-speed cameras have 1,000.
 _MAX_RATE = 1_000
 _RATE_SECONDS = 60.0
-_MOST_WAITING = 5_000  # tiny pictures, 28 kB each
+_MOST_WAITING = 5_000  # tiny pictures, 28 kB each, beside those between two samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,8 @@ class Decoding:
         self._first_pts: int | None = None
         self._last_pts = 0
         self._last_cell = -1
+        # ffmpeg holds a sample until the next one.
+        self._most_waiting = _MOST_WAITING + int(2 * probe.frame_rate / Fraction(self._rate))
         self._decoded = 0
         self._dropped = 0
         # What `select` knows: its first and its previous time; both start anew with its graph.
@@ -292,7 +295,7 @@ class Decoding:
         while not (pictures.ready and times.ready):
             if (pictures.ended and not pictures.ready) or (times.ended and not times.ready):
                 return False
-            if len(self._small.ready) > _MOST_WAITING:
+            if len(self._small.ready) > self._most_waiting:
                 raise MediaLimitError(
                     self._probe.path,
                     f"has {len(self._small.ready):,} frames for a sample that does not come",
@@ -305,7 +308,9 @@ class Decoding:
         # What comes now has nothing to go with it, and must not pile up.
         self._small.is_over = self._samples.is_over = True
         status = self._run.returncode()
-        if limit := self._run.limit_error(status):
+        # One frame of an absurd size among good ones is damage, and no more than a note.
+        failed = status != 0 or self._first_pts is None
+        if failed and (limit := self._run.limit_error(status)):
             raise limit
         if self._first_pts is None:
             raise MediaError(

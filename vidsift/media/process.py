@@ -52,7 +52,10 @@ MAX_LINES = 20_000
 """So many lines of what ffmpeg says are kept, the last ones."""
 
 _MAX_LINE = 2_000
-_TOO_MANY_PIXELS = re.compile(r"Picture size (\d+)x(\d+) exceeds specified max pixel count")
+# The one by our limit, the other by ffmpeg's own, which is a little higher than our default.
+_TOO_MANY_PIXELS = re.compile(
+    r"Picture size (\d+)x(\d+) (?:exceeds specified max pixel count|is invalid)"
+)
 _OUT_OF_MEMORY = (
     "Cannot allocate memory", "bad_alloc", "Resource temporarily unavailable", "out of memory",
 )  # fmt: skip
@@ -74,11 +77,13 @@ def compile_stream(stream: Any, *, loglevel: str = "error") -> list[str]:
 
 
 def too_many_pixels(path: Path, width: int, height: int, limits: MediaLimits) -> MediaLimitError:
-    """The error of a file whose frames are larger than `limits` allows."""
+    """The error of a file whose frames are larger than `limits`, or ffmpeg, allows."""
+    size = f"has frames of {width} x {height} pixels"
+    if width * height <= limits.max_pixels:
+        return MediaLimitError(path, f"{size}, a size that ffmpeg does not take")
     return MediaLimitError(
         path,
-        f"has frames of {width} x {height} pixels, {limits.max_pixels:,} are the most; raise "
-        "media_max_pixels if the file is good",
+        f"{size}, {limits.max_pixels:,} are the most; raise media_max_pixels if the file is good",
     )
 
 
