@@ -31,6 +31,7 @@ def show() -> None:
         videos = []
     except DamagedLibraryError as error:
         st.error(elements.plain(elements.without_command(str(error))), icon=":material/error:")
+        st.session_state[elements.LIBRARY_SECTION] = _SECTIONS[1]  # when it is mended
         if (at_work := check_panel.show()) is not None:
             background.follow([at_work])
         return
