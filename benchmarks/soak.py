@@ -216,7 +216,7 @@ class Soak:
             for _ in range(20):
                 engine.ask(_question(rng), rng.choice((1, 10, 50)), flat=rng.random() < 0.3)
                 self._count("asked")
-                if self._stop.wait(0.02):
+                if self._stop.wait(0.2):
                     return
 
     def page(self, rng: random.Random) -> None:
@@ -232,7 +232,7 @@ class Soak:
                 continue
             self._look_at(library, record, rng)
         workspace.rank_videos(rng.choice(_WORDS), 5)
-        self._stop.wait(0.05)
+        self._stop.wait(0.3)
 
     def _look_at(self, library: Library, record: VideoRecord, rng: random.Random) -> None:
         saliency_curve(library, record.id, rng.choice(("", *_WORDS)))

@@ -13,13 +13,13 @@ from benchmarks.colour_films import COLOURS, make_colour_film
 __all__ = ["Films"]
 
 _KINDS = 24
-_LIVE = 60  # films that are there at a time
-_NEW = 8  # in each change
+_LIVE = 80  # films that are there at a time
+_NEW = 20  # in each change
 _SAID = 0.3  # of the films have subtitles beside them
 
 
 class Films:
-    """At most 60 films; `change` adds eight, changes two, renames two and takes away the oldest."""
+    """At most 80 films; `change` adds 20, changes two, renames two and takes away the oldest."""
 
     def __init__(self, folder: Path, rng: random.Random) -> None:
         self.folder = folder
