@@ -15,6 +15,7 @@ from search.exact import (
     frames_of_videos,
     is_small,
     is_training_free,
+    let_go,
 )
 from search.rerank import ScoredClips
 from vidsift.config import Settings
@@ -163,6 +164,7 @@ def _small(
     if is_small(library):
         matrix = frame_matrix(library)
         return matrix, None if scope is None else matrix.clips_of(scope)
+    let_go(library)
     if scope is not None and is_small(library, scope):
         return frames_of_videos(library, scope), None
     return None, None

@@ -43,6 +43,7 @@ __all__ = [
     "frames_of_videos",
     "is_small",
     "is_training_free",
+    "let_go",
 ]
 
 _log = logging.getLogger(__name__)
@@ -255,6 +256,14 @@ def frame_matrix(library: Library) -> FrameMatrix:
     return kept.current(library)
 
 
+def let_go(library: Library) -> None:
+    """Give back the memory of `frame_matrix`: the library has grown too large for it."""
+    with _opening:
+        kept = _kept.get(library)
+    if kept is not None:
+        kept.let_go()
+
+
 def frames_of_videos(library: Library, videos: frozenset[int]) -> FrameMatrix:
     """As `frame_matrix`, of some videos only; the latest such set is kept."""
     with _opening:
@@ -294,6 +303,12 @@ class _KeptFrames:
             self._matrix = _joined(self._buffer, old, added)
             self._state = now
             return self._matrix
+
+    def let_go(self) -> None:
+        with self._lock:
+            self._state = None
+            self._buffer = np.empty((0, 0), np.float32)
+            self._matrix = _empty(0)
 
     def of_videos(self, library: Library, videos: frozenset[int]) -> FrameMatrix:
         library.inspection.inspect(videos)

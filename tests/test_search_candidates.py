@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search import exact
 from search.candidates import candidate_count, find_candidates, with_context
 from search.rerank import rerank, score_clips
 from vidsift.config import Settings
@@ -235,3 +236,15 @@ def test_candidates_come_in_hundreds() -> None:
 @pytest.mark.parametrize("exact_clips", [300, 0])
 def test_an_empty_library(colour_library: Library, exact_clips: int) -> None:
     assert find_candidates(QUERIES[0], colour_library).records == ()
+
+
+def test_a_library_that_has_grown_large_gives_its_frames_back(open_library: OpenLibrary) -> None:
+    library = open_library(300)
+    find_candidates(QUERIES[0], library)
+    kept = exact._kept[library]
+    assert len(kept._matrix) == 300
+    add_video(library, 5, 60)
+    assert not find_candidates(QUERIES[0], library).exact
+    assert len(kept._matrix) == len(kept._buffer) == 0
+    library.catalog.delete_video(library.catalog.videos()[-1].id)
+    assert find_candidates(QUERIES[0], library, most=20).exact  # small again

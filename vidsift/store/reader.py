@@ -176,6 +176,10 @@ class CatalogReader(WordsReader):
         """
         return self._snapshots.held()
 
+    def in_snapshot(self) -> bool:
+        """Whether this thread is in a `snapshot`."""
+        return self._snapshots.are_held()
+
     def has_changed(self) -> bool:
         """Whether this thread is in a `snapshot` and the catalog has changed since."""
         return self._snapshots.are_old()

@@ -63,6 +63,10 @@ class Snapshots:
             with self._ended:
                 self._ended.wait_for(lambda: not self._readers)
 
+    def are_held(self) -> bool:
+        """Whether this thread holds a snapshot."""
+        return self._own() is not None
+
     def are_old(self) -> bool:
         """Whether this thread holds a snapshot and the catalog has changed since."""
         own = self._own()
