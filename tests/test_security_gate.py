@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -128,7 +129,7 @@ def test_every_answer_forbids_frames_remote_content_and_guessing():
         assert "img-src 'self' data: blob:;" in policy
         assert "evil" not in policy
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
@@ -402,3 +403,77 @@ def test_settings_of_a_stranger_open_nothing(served):
     health = ask(port, "/_stcore/script-health-check", **token)[2]
     assert not health.startswith(b"ok")
     assert "a stranger ran" not in log.read_text()
+
+
+# In a real browser.
+
+EVIL = """<!doctype html><title>evil</title><iframe src="{page}"></iframe><script>
+const got = [];
+const tell = name => () => got.push(name);
+const image = new Image();
+image.onload = tell("image");
+image.src = "{page}/media/x.jpg";
+const done = [
+  fetch("{page}/", {{mode: "no-cors"}}).then(r => r.text()).then(t => t && got.push("page")),
+  fetch("{page}/_stcore/health").then(tell("health")),
+  fetch("{login}", {{method: "POST", mode: "no-cors", body: "token=x"}}).then(() => {{}}),
+  new Promise((open, close) => {{
+    const socket = new WebSocket("{socket}/_stcore/stream", "streamlit");
+    socket.onopen = () => {{ got.push("socket"); open(); }};
+    socket.onerror = close;
+  }}),
+];
+Promise.allSettled(done).then(() => {{ document.title = "tried: " + got.join(" "); }});
+</script>"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_browser_is_let_in_by_the_form_and_another_site_by_nothing(served, tmp_path):
+    from functools import partial
+    from http.server import HTTPServer, SimpleHTTPRequestHandler
+    from threading import Thread
+
+    from playwright.sync_api import sync_playwright
+
+    port, log, _ = served
+    page_url = f"http://127.0.0.1:{port}"
+    (tmp_path / "index.html").write_text(
+        EVIL.format(page=page_url, login=page_url + LOGIN_PATH, socket=f"ws://127.0.0.1:{port}")
+    )
+    quiet = type("Quiet", (SimpleHTTPRequestHandler,), {"log_message": lambda *_: None})
+    evil = HTTPServer(("127.0.0.1", 0), partial(quiet, directory=str(tmp_path)))
+    Thread(target=evil.serve_forever, daemon=True).start()
+    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    wrong: list[str] = []
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=binary, args=["--no-sandbox", "--disable-gpu"]
+            )
+            context = browser.new_context()
+            context.set_default_timeout(60_000)
+            page = context.new_page()
+            page.goto(page_url)
+            page.get_by_label("Token").fill("not the token, but as long as it")
+            page.get_by_role("button", name="Open the page").click()
+            page.get_by_text("That is not the token").wait_for()
+            page.get_by_label("Token").fill(TOKEN)
+            page.get_by_role("button", name="Open the page").click()
+            page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else 0)
+            page.get_by_text("Welcome to vidsift").wait_for()
+            assert page.url.rstrip("/") == page_url
+            # The same browser, so with the cookie, on a site of another port and another name.
+            for name in ("127.0.0.1", "localhost"):
+                other = context.new_page()
+                other.goto(f"http://{name}:{evil.server_port}/")
+                other.wait_for_function("document.title.startsWith('tried:')")
+                assert other.title().strip() == "tried:"
+                framed = [frame for frame in other.frames if frame != other.main_frame]
+                assert not any("vidsift" in frame.content() for frame in framed)
+            browser.close()
+    finally:
+        evil.shutdown()
+        evil.server_close()
+    assert [said for said in wrong if "Content Security Policy" in said] == []
+    assert TOKEN not in log.read_text()

@@ -31,8 +31,15 @@ __all__ = ["LOGIN_PATH", "Access", "Gate"]
 LOGIN_PATH = "/_gate/login"
 
 _POLICY_VIOLATION = 1008
-_BEHIND_LOGIN = ("/media", "/_stcore/upload_file", "/_stcore/metrics", "/_stcore/agent")
-_BEHIND_LOGIN += ("/_stcore/script-health-check", "/component", "/app/")
+_BEHIND_LOGIN = (
+    "/media",
+    "/_stcore/upload_file",
+    "/_stcore/metrics",
+    "/_stcore/agent",
+    "/_stcore/script-health-check",
+    "/component",
+    "/app/",
+)
 # A right token is far shorter; what is longer is not read.
 _MOST_FORM_BYTES = 4096
 _WRONG_SECONDS = 1.0
@@ -276,7 +283,8 @@ def _with_headers(send: Send, sockets: str) -> Send:
             headers["Content-Security-Policy"] = _policy(sockets)
             headers["X-Frame-Options"] = "DENY"
             headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "no-referrer"
+            # Not `no-referrer`: with that a form of our own would say that it comes from nowhere.
+            headers["Referrer-Policy"] = "same-origin"
             headers["Cross-Origin-Resource-Policy"] = "same-origin"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
         await send(message)
