@@ -27,6 +27,8 @@ from vidsift.store.inside import read_inside
 
 __all__ = [
     "ALERTS_PAGE",
+    "BLUR_HELP",
+    "BLUR_LABEL",
     "LIBRARY_PAGE",
     "LIBRARY_SECTION",
     "SEARCH_PAGE",
@@ -59,6 +61,12 @@ VIDEO_PAGE = "view_video.py"
 LIBRARY_PAGE = "view_library.py"
 LIBRARY_SECTION = "library-section"
 """Key of the session's state: the section of the Library view that is open."""
+
+BLUR_LABEL = "Blur people (best effort)"
+BLUR_HELP = (
+    "People are blurred as far as they are found; some will be missed, so look at the film before"
+    " you show it to anyone. Voices, words and names stay. It takes longer."
+)
 
 # What Streamlit gives to a player it holds in memory whole.
 _MAX_PLAYED_BYTES = 200_000_000

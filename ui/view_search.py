@@ -12,6 +12,7 @@ from vidsift.types import Answer
 
 _FIRST = 12  # moments that are shown at first, and how many more a click adds
 _MOST = 96
+_NAMED = 12  # of the videos that were left out
 
 
 def show() -> None:
@@ -70,11 +71,7 @@ def _videos(library: Library, asked: Asked, wanted: int) -> int:
 def _say(answer: Answer, wanted: int) -> None:
     count = len(answer.results)
     if answer.left_out:
-        names = ", ".join(each.video.name for each in answer.left_out[:5])
-        st.warning(
-            f"Not searched, since damaged: {elements.plain(names)}. Run `vidsift repair`.",
-            icon=":material/healing:",
-        )
+        _say_left_out(answer)
     if not count:
         elements.line("No video that the question admits has anything to show.", "text")
         return
@@ -88,6 +85,21 @@ def _say(answer: Answer, wanted: int) -> None:
         shown = "1 moment"
     looked = "every clip was compared" if answer.exact else "only the likeliest clips were compared"
     elements.line(f"{shown}; {looked}")
+
+
+def _say_left_out(answer: Answer) -> None:
+    """An answer that lacks what is damaged must not look complete."""
+    count = len(answer.left_out)
+    what = "1 video is damaged and was" if count == 1 else f"{count:,} videos are damaged and were"
+    with st.expander(
+        f"{what} not searched: run a repair", icon=":material/healing:", key="left-out"
+    ):
+        for each in answer.left_out[:_NAMED]:
+            elements.reason(each.video.name, elements.without_command(each.reason), each.video)
+        if count > _NAMED:
+            elements.line(f"and {count - _NAMED:,} more", "small")
+        if st.button("Check and repair", key="left-out-repair", icon=":material/healing:"):
+            elements.open_library("Check and repair")
 
 
 if __name__ == "__main__":
