@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import sys
+import types
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,12 +26,23 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.colour_films import COLOURS, ColourEncoder, open_colour_library
+from benchmarks.colour_films import COLOURS, ColourEncoder
 from search import SearchEngine
 from vidsift.errors import LibraryNotFoundError
 from vidsift.library import Library
+from vidsift.models import encoder
+from vidsift.types import EncoderStamp
 
-__all__ = ["Place", "State", "Truth", "left_over", "rows", "state_of", "what_is_wrong"]
+__all__ = [
+    "Place",
+    "State",
+    "Truth",
+    "TwinEncoder",
+    "left_over",
+    "rows",
+    "state_of",
+    "what_is_wrong",
+]
 
 # Of each video path: all that must be as before or as after.
 State = dict[str, dict[str, Any]]
@@ -55,9 +68,37 @@ class Place:
     def library(self) -> Path:
         return self.folder / "library"
 
-    def open(self) -> Library:
-        """The library, made if it is not there."""
-        return open_colour_library(self.library, database_url=self.url or None)
+    def open(self, *, create: bool = True) -> Library:
+        """The library, with the encoder that it was made with.
+
+        Raises:
+            LibraryNotFoundError: it is not there, and `create` is false.
+        """
+        url = self.url or None
+        library = Library.open(self.library, create=create, database_url=url)
+        if library.catalog.stamp() is None:
+            library.close()
+            name = ColourEncoder.stamp.name
+            library = Library.open(self.library, encoder=name, database_url=url)
+        return library
+
+
+class TwinEncoder(ColourEncoder):
+    """Sees what the colour encoder sees, and is another."""
+
+    stamp = EncoderStamp("twin", "1" * 64, 3, "mean colour")
+
+
+def _register(kind: type[ColourEncoder]) -> None:
+    """Let vidsift open it by name, as it does its own encoders."""
+    module = types.ModuleType(f"encoder_{kind.stamp.name}")
+    vars(module)["open_variant"] = lambda *_arguments: kind()
+    sys.modules[module.__name__] = module
+    encoder._FAMILIES[kind.stamp.name] = module.__name__
+
+
+_register(ColourEncoder)
+_register(TwinEncoder)
 
 
 def rows(place: Place, query: str) -> list[dict[str, Any]]:
@@ -224,7 +265,7 @@ def _picture_colours(file: Path) -> frozenset[str]:
 def _serving_wrong(place: Place, truth: Truth) -> list[str]:
     """What is wrong with what the index and a search answer."""
     try:
-        library = open_existing(place)
+        library = place.open(create=False)
     except LibraryNotFoundError:
         return []
     with library:
@@ -256,20 +297,13 @@ def _serving_wrong(place: Place, truth: Truth) -> list[str]:
     return wrong
 
 
-def open_existing(place: Place) -> Library:
-    """The library, with the colour encoder; never made.
-
-    Raises:
-        LibraryNotFoundError: it is not there yet.
-    """
-    library = Library.open(place.library, encoder="colour", database_url=place.url or None)
-    library.__dict__["encoder"] = ColourEncoder()
-    return library
-
-
 def left_over(place: Place) -> list[str]:
     """Files and folders that nothing names, when all is finished."""
-    named = {row["feature_file"] for row in rows(place, "SELECT feature_file FROM videos")} - {""}
+    named = {
+        row["feature_file"]
+        for table in ("videos", "space_videos")
+        for row in rows(place, f"SELECT feature_file FROM {table}")
+    } - {""}
     expected = {f"features/{name}" for name in named}
     expected |= {f"pictures/{Path(name).stem}" for name in named}
     found = {

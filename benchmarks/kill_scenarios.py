@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.colour_films import make_colour_film
-from benchmarks.kill_oracle import Place, rows
+from benchmarks.kill_oracle import Place, TwinEncoder, rows
 from indexer import index_videos
 from indexer.commit import sweep
+from indexer.forget import forget_videos
+from indexer.migrate import build_space
+from indexer.repair import repair
+from indexer.switch import find_space, switch_space
 from search.trust import prepare
 from summarizer import summarize
 from vidsift.errors import VideoNotFoundError
+from vidsift.library import Library
 from vidsift.store import upgrade
 from vidsift.store.locks import write_lock
 from vidsift.types import Cue, Span
@@ -41,10 +46,14 @@ _SRT = "1\n00:00:00,000 --> 00:00:01,000\n{}\n\n2\n00:00:01,000 --> 00:00:02,000
 
 @dataclass(frozen=True)
 class Scenario:
-    """`prepare` makes the state before from the base, `run` the work from there to its end."""
+    """`prepare` makes the state before from the base, `run` the work from there to its end.
+
+    `is_whole`: whether the state before is a library without damage.
+    """
 
     prepare: Callable[[Place], None]
     run: Callable[[Place], None]
+    is_whole: bool = True
 
 
 def make_films(folder: Path) -> None:
@@ -170,12 +179,42 @@ def _summarise(place: Place) -> None:
             summarize(library, library.video(name), query="yellow", seconds=1.0)
 
 
+def _forget(place: Place) -> None:
+    with place.open() as library:
+        videos = [video for video in library.catalog.videos() if video.path.name == "green.mkv"]
+        forget_videos(library, videos)
+
+
+def _damage(place: Place) -> None:
+    _rot_index(place)
+    for number, file in enumerate(sorted((place.library / "features").iterdir())[:2]):
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 0x40
+        file.write_bytes(content if number else content[:-4])
+
+
+def _repair(place: Place) -> None:
+    with place.open() as library:
+        repair(library)
+
+
+def _migrate(place: Place) -> None:
+    other = TwinEncoder.stamp.name
+    with Library.open(place.library, database_url=place.url or None) as library:
+        if library.encoder_name != other:
+            build_space(library, other)
+            switch_space(library, find_space(library, other))
+
+
 SCENARIOS = {
     "first library": Scenario(_no_library, _index),
     "new files": Scenario(_bring("cyan.mp4", "magenta.mp4"), _index),
     "changed content": Scenario(_change_content, _index),
     "renamed and gone": Scenario(_rename_and_remove, _index),
     "deleted": Scenario(_remove_film, _delete),
+    "forgotten": Scenario(_remove_film, _forget),
+    "repaired": Scenario(_damage, _repair, is_whole=False),
+    "other encoder": Scenario(_nothing, _migrate),
     "index rotten": Scenario(_rot_index, _rebuild),
     "index lost": Scenario(_lose_index, _rebuild),
     "upgrade from 0001": Scenario(_downgrade("0001"), _upgrade),

@@ -133,6 +133,9 @@ def _try_all(arguments: argparse.Namespace, work: Path, shim: Points | None) -> 
     tasks = planned(points, stages[0].points_seen, *counts)
     done = {record["trial"] for record in recorded(arguments.out)}
     due = [task for task in tasks if str(task) not in done]
+    for backend, of_scenario in stages[0].points_seen.items():
+        points_of = ", ".join(f"{name} {len(calls)}" for name, calls in of_scenario.items())
+        print(f"points of {backend}: {points_of}", file=sys.stderr)
     print(f"{len(tasks)} trials planned, {len(due)} to do", file=sys.stderr, flush=True)
     commit = _commit()
     with arguments.out.open("a+b") as stream:
