@@ -24,6 +24,7 @@ __all__ = ["read_manifest", "skim_from_manifest", "summary_json"]
 _SETTINGS = ("summary_selection", "min_segment_seconds", "saliency", "crossfade_seconds")
 # The formats that were there first have names of their own among the files.
 _FILE_KEYS = {"mp4": "video", "png": "storyboard"}
+_BLURRED = "people, best effort"
 _MOST_BYTES = 50_000_000
 _SLACK_SECONDS = 1e-3
 
@@ -35,6 +36,7 @@ def summary_json(
 
     `video_id` and `video` are those of the only video, null where there are several. Times are
     not rounded, so that the spans of a skim that is made from it again are equal bit by bit.
+    `blurred` is there where people are blurred, and says that this is best effort.
     """
     (video_id, video) = (None, None)
     if len(skim.videos) == 1:
@@ -65,6 +67,7 @@ def summary_json(
             _segment_json(part, why)
             for part, why in zip(skim.parts, skim_reasons(library, skim), strict=True)
         ],
+        **({"blurred": _BLURRED} if skim.blur_people else {}),
         "files": {_FILE_KEYS.get(name, name): str(path) for name, path in (files or {}).items()},
     }
 
@@ -143,7 +146,13 @@ def skim_from_manifest(library: Library, path: Path) -> Skim:
     if title in ("", Path(str(read["video"])).name):  # of that one video, which may be called anew
         title = parts[0].video.path.name
     return Skim(
-        title, str(read["query"]), parts, budget, matched if isinstance(matched, bool) else None
+        title,
+        str(read["query"]),
+        parts,
+        budget,
+        matched if isinstance(matched, bool) else None,
+        # Whatever else it may say there, nothing less is meant.
+        blur_people=bool(read.get("blurred")),
     )
 
 

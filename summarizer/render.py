@@ -58,6 +58,7 @@ def render_skim(
         cuts,
         out,
         crossfade_seconds=library.settings.crossfade_seconds,
+        blur_people=skim.blur_people,
         progress=progress,
         limits=dataclasses.replace(
             limits, time_limit=limits.time_limit or 120 + 20 * skim.duration_seconds

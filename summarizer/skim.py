@@ -27,7 +27,8 @@ class Skim:
     """Segments in the order in which they are played.
 
     `title` says what it is of: the video's name, or what brings several together. `query` and
-    `matched` are those of Summary.
+    `matched` are those of Summary. With `blur_people` every picture that is written of it has its
+    people blurred, as far as they are found.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Skim:
     parts: tuple[SkimPart, ...]
     budget_seconds: float
     matched: bool | None = None
+    blur_people: bool = False
 
     @classmethod
     def of(cls, video: VideoRecord, summary: Summary) -> Skim:

@@ -27,13 +27,19 @@ _MARGIN = 8
 
 
 def skim_pictures(library: Library, skim: Skim) -> list[bytes]:
-    """A picture (JPEG) of each part: what lies at its `skim_thumbnails`.
+    """A picture (JPEG) of each part: what lies at its `skim_thumbnails`, blurred if it is to be.
 
     Raises:
         DamagedLibraryError: a thumbnail is not there.
     """
     paths = skim_thumbnails(library, skim)
-    return [_read(library, path, part.video) for path, part in zip(paths, skim.parts, strict=True)]
+    parts = zip(paths, skim.parts, strict=True)
+    pictures = [_read(library, path, part.video) for path, part in parts]
+    if skim.blur_people:
+        from vidsift.media.blurring import blur_picture  # and with it OpenCV, which few need
+
+        pictures = [blur_picture(picture) for picture in pictures]
+    return pictures
 
 
 def skim_thumbnails(library: Library, skim: Skim) -> list[Path]:

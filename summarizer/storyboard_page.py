@@ -75,6 +75,7 @@ def storyboard_page(library: Library, skim: Skim) -> str:
     about = f'<p>About: <q dir="auto">{escape(skim.query)}</q></p>\n' if skim.query else ""
     if skim.query and skim.matched is False:
         about += '<p class="note">Nothing here matches that; these moments come nearest.</p>\n'
+    blurred = "; people blurred as far as they were found (best effort)" if skim.blur_people else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -92,7 +93,7 @@ def storyboard_page(library: Library, skim: Skim) -> str:
 {strips}
 <ol>
 {"".join(cards)}</ol>
-<footer>vidsift {escape(__version__)}</footer>
+<footer>vidsift {escape(__version__)}{blurred}</footer>
 </main>
 </body>
 </html>

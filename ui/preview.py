@@ -59,31 +59,42 @@ def widened(span: Span, peak_seconds: float, duration_seconds: float) -> Span:
     return Span(max(0.0, min(span.start, end - _MIN_MOMENT_SECONDS)), max(span.end, end))
 
 
-def moment_clip(library: Library, video: VideoRecord, moment: Moment) -> Path:
-    """An mp4 of the moment; see `widened` for how much of it.
+def moment_clip(
+    library: Library, video: VideoRecord, moment: Moment, *, blur_people: bool = False
+) -> Path:
+    """An mp4 of the moment; see `widened` for how much of it. People are blurred as far as found.
 
     Raises:
         MediaError: the video is gone, or cannot be cut there.
         StorageError: the library's folder cannot be written.
     """
-    return _clip(library, video, widened(moment.span, moment.peak_seconds, video.duration_seconds))
+    span = widened(moment.span, moment.peak_seconds, video.duration_seconds)
+    return _clip(library, video, span, blur_people=blur_people)
 
 
-def part_clip(library: Library, video: VideoRecord, start_seconds: float) -> Path:
+def part_clip(
+    library: Library, video: VideoRecord, start_seconds: float, *, blur_people: bool = False
+) -> Path:
     """An mp4 of the 30 s from `start_seconds` on, or of what there is; raises as moment_clip."""
     end = min(start_seconds + PART_SECONDS, video.duration_seconds)
-    return _clip(library, video, Span(start_seconds, end))
+    return _clip(library, video, Span(start_seconds, end), blur_people=blur_people)
 
 
-def _clip(library: Library, video: VideoRecord, span: Span) -> Path:
+def _clip(library: Library, video: VideoRecord, span: Span, *, blur_people: bool) -> Path:
     folder = library.skims / "moments"
-    name = f"{_key(video)}-{round(span.start * 1000)}-{round(span.end * 1000)}.mp4"
+    blurred = "-blurred" if blur_people else ""
+    name = f"{_key(video)}-{round(span.start * 1000)}-{round(span.end * 1000)}{blurred}.mp4"
     out = folder / name
     if not _used(out):
         _require(video)
         limits = MediaLimits.of(library.settings)
         cut_clip(
-            probe(video.path, limits=limits), span, out, max_height=_PLAYER_HEIGHT, limits=limits
+            probe(video.path, limits=limits),
+            span,
+            out,
+            max_height=_PLAYER_HEIGHT,
+            blur_people=blur_people,
+            limits=limits,
         )
         _keep_newest(folder, _MAX_MOMENTS)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,6 +60,14 @@ def summarize(
     subtitles: Annotated[
         str, typer.Option("--subtitles", metavar="NAME", help="Of several: en, en.srt ...")
     ] = "",
+    blur_people: Annotated[
+        bool,
+        typer.Option(
+            "--blur-people",
+            help="Blur people in films and storyboards: best effort, some will be missed; voices,"
+            " words and names stay",
+        ),
+    ] = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,6 +103,8 @@ def summarize(
             skim = skim_from_manifest(opened, manifest)
         else:
             skim = _chosen(opened, videos or [], query, seconds, ratio, since, library_wide)
+        if blur_people:
+            skim = replace(skim, blur_people=True)
         if "all" in names:
             names = _possible(opened, skim, subtitles)
         _warn(skim, names)
@@ -161,6 +172,12 @@ def _warn(skim: Skim, formats: list[str]) -> None:
         err.print(
             f"note: nothing here matches {skim.query!r}: these are only the moments that come"
             " nearest; leave --query out for a summary of everything",
+            style="yellow",
+        )
+    if skim.blur_people:
+        err.print(
+            "note: people are blurred as far as they are found; look at the result before it is"
+            " shown to anyone",
             style="yellow",
         )
     if "mp4" not in formats:  # which is refused for such a video

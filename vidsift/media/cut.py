@@ -32,6 +32,8 @@ _MAX_INPUTS = 16
 _MAX_PIXELS_IN_FLIGHT = 16_700_000
 # Of the time that a run takes, what the pieces take before they are joined.
 _SHARE_OF_PIECES = 0.6
+# And what rendering takes before people are looked for and blurred.
+_SHARE_OF_SHARP = 0.3
 _TOLERANCE_SECONDS = 0.2
 _THREADS = min(8, os.cpu_count() or 1)  # each holds frames
 
@@ -44,12 +46,14 @@ def cut_clip(
     out: Path,
     *,
     max_height: int = 720,
+    blur_people: bool = False,
     limits: MediaLimits = DEFAULT_LIMITS,
 ) -> None:
     """Write `span` of a video to `out` as an mp4 that a browser plays, with sound if there is any.
 
     It starts with the frame that is shown at the start of the span, is no higher than
-    `max_height`, and HDR is tone-mapped. `out` appears whole or not at all.
+    `max_height`, and HDR is tone-mapped. `out` appears whole or not at all. `blur_people` as in
+    `render_cuts`.
 
     Raises:
         MediaError: there is no picture in the span, or ffmpeg failed.
@@ -57,7 +61,9 @@ def cut_clip(
         MediaLimitError: so is another one of `limits`.
         StorageError: `out` cannot be written.
     """
-    render_segments(probe, [span], out, max_height=max_height, limits=limits)
+    render_cuts(
+        [Cut(probe, span)], out, max_height=max_height, blur_people=blur_people, limits=limits
+    )
 
 
 def render_segments(
@@ -83,6 +89,7 @@ def render_cuts(
     *,
     max_height: int = 1080,
     crossfade_seconds: float = 0.0,
+    blur_people: bool = False,
     progress: Callable[[float], None] | None = None,
     limits: MediaLimits = DEFAULT_LIMITS,
 ) -> None:
@@ -100,6 +107,8 @@ def render_cuts(
         max_height: of the picture in pixels.
         crossfade_seconds: how long two cuts that do not touch overlap; less where one of them is
             shorter than twice that.
+        blur_people: blur them as far as they are found (`vidsift.media.blurring`); frames, size
+            and sound stay.
         progress: called with the share that is done, 0 to 1.
         limits: what each run of ffmpeg may take.
 
@@ -122,15 +131,20 @@ def render_cuts(
 
     def tell(written: float) -> None:
         if progress is not None:
-            progress(min(1.0, (done + written) / seconds))
+            share = min(1.0, (done + written) / seconds)
+            progress(share * _SHARE_OF_SHARP if blur_people else share)
 
     with (
         _appearing(out) as part,
         tempfile.TemporaryDirectory(dir=out.parent, prefix=".vidsift-") as folder,
     ):
+        sharp = part
+        final = encoding
+        if blur_people:
+            sharp, encoding = Path(folder) / "sharp.mov", _between(encoding)
         renderer = _Renderer(canvas, Path(folder), out, limit, limits)
         if len(runs) == 1:
-            renderer.render(runs[0], part, encoding, tell)
+            renderer.render(runs[0], sharp, encoding, tell)
         else:
             # Sound stays PCM until the end: each AAC file has its own silent lead-in.
             pcm = {"format": "mov", "acodec": "pcm_s16le"} if canvas.has_audio else {}
@@ -139,9 +153,40 @@ def render_cuts(
                 files.append(Path(folder) / f"{number}.mov")
                 renderer.render(run, files[-1], encoding | pcm, tell)
                 done += _seconds_of(run, canvas)
-            _concatenate(files, part, encoding, out=out, limit=limit, limits=limits)
+            _concatenate(files, sharp, encoding, out=out, limit=limit, limits=limits)
+        if blur_people:
+            _blur(sharp, canvas, part, final, out=out, limit=limit, limits=limits, tell=progress)
     if progress is not None:
         progress(1.0)
+
+
+def _blur(
+    sharp: Path,
+    canvas: Canvas,
+    part: Path,
+    encoding: dict[str, Any],
+    *,
+    out: Path,
+    limit: float,
+    limits: MediaLimits,
+    tell: _Tell | None,
+) -> None:
+    from vidsift.media.blurring import blur_film  # and with it OpenCV, which few need
+
+    def told(share: float) -> None:
+        if tell is not None:
+            tell(_SHARE_OF_SHARP + share * (1 - _SHARE_OF_SHARP))
+
+    blur_film(
+        probe_file(sharp),
+        canvas.rate,
+        part,
+        encoding,
+        subject=out,
+        time_limit=limit,
+        limits=limits,
+        progress=told,
+    )
 
 
 @dataclass(frozen=True)
