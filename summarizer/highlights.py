@@ -120,10 +120,15 @@ def find_highlights(
         raise SummaryError(f"-k {k}: ask for at least one highlight")
     if video.status == "failed":
         raise SummaryError(f"{video.path}: was not indexed ({video.reason}); nothing to compare")
-    own = library.catalog.clips_of_video(video.id)
-    shown, normal, compared_with = _compared(library, video, own, against, baseline)
-    normal, rows = _footage(library, normal, video)
-    frames = rows if len(normal) == len(shown) else _footage(library, shown, video)[1]
+
+    def read() -> tuple[VideoRecord, _Compared, dict[int, VideoRecord]]:
+        now = library.catalog.video(video.id) or video
+        videos = {each.id: each for each in library.catalog.videos()}
+        return now, _read(library, now, against, baseline), videos
+
+    # All that is read is of one state of the library; the comparison, which may take long, is not
+    # waited for by others who read.
+    video, (shown, normal, frames, rows, compared_with), videos = library.in_one_state(read)
     if len(normal) < _LEAST_CLIPS:
         raise SummaryError(
             f"{video.path.name}: {compared_with} holds too few clips to tell what is unusual"
@@ -144,7 +149,6 @@ def find_highlights(
     if float(judged.scores.max()) - usual < _FLAT:
         note = f"nothing stands out: all of it is like {compared_with}"
         return Highlights(video, compared_with, len(normal), method, (), note)
-    videos = {each.id: each for each in library.catalog.videos()}
     place_of = {record.id: place for place, record in enumerate(normal)}
     found = []
     for moment in islice(_moments(shown, judged.scores, usual), k):
@@ -169,6 +173,21 @@ def find_highlights(
             )
         )
     return Highlights(video, compared_with, len(normal), method, tuple(found))
+
+
+_Compared = tuple[Sequence[ClipRecord], list[ClipRecord], Footage, Footage, str]
+
+
+def _read(
+    library: Library, video: VideoRecord, against: Against, baseline: Span | None
+) -> _Compared:
+    """The clips that are judged and those that are normal, the frames of both, and in words what
+    is compared with."""
+    own = library.catalog.clips_of_video(video.id)
+    shown, normal, compared_with = _compared(library, video, own, against, baseline)
+    normal, rows = _footage(library, normal, video)
+    frames = rows if len(normal) == len(shown) else _footage(library, shown, video)[1]
+    return shown, normal, frames, rows, compared_with
 
 
 def _compared(
