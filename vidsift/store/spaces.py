@@ -61,6 +61,11 @@ __all__ = [
 ]
 
 
+# With nothing added, so that SQLite finds the vectors of a few clips by these, and does not look
+# through all of the space's.
+_of_space = space_clip_vectors.c.space_id + 0
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """A space beside the one that is searched. Times are seconds of the epoch.
@@ -157,8 +162,7 @@ def put_video(catalog: Catalog, space_id: int, video: SpaceVideo) -> None:
         connection.execute(space_videos.delete().where(chosen))
         connection.execute(
             space_clip_vectors.delete().where(
-                space_clip_vectors.c.space_id == int(space_id),
-                space_clip_vectors.c.clip_id.in_(own),
+                _of_space == int(space_id), space_clip_vectors.c.clip_id.in_(own)
             )
         )
         rows = [
@@ -245,7 +249,7 @@ def _parts_sha256(connection: Connection, space_id: int, video_id: int) -> str:
     vectors = (
         sa.select(clips.c.ordinal, space_clip_vectors.c.vector)
         .select_from(space_clip_vectors.join(clips))
-        .where(clips.c.video_id == video_id, space_clip_vectors.c.space_id == space_id)
+        .where(clips.c.video_id == video_id, _of_space == space_id)
         .order_by(clips.c.ordinal, space_clip_vectors.c.id)
     )
     shot_rows, clip_rows = (
