@@ -165,7 +165,7 @@ class _Cuda:
         self.share = share
 
 
-@pytest.mark.parametrize(("limit_mb", "share"), [(0, 1.0), (4096, 0.25), (999_999, 1.0)])
+@pytest.mark.parametrize(("limit_mb", "share"), [(0, None), (4096, 0.25), (999_999, 1.0)])
 def test_networks_keep_to_half_of_the_limit(limit_mb, share):
     cuda = _Cuda()
     memory.set_limit(limit_mb)
@@ -234,3 +234,19 @@ def test_an_encoder_in_use_is_not_released(encoder, loaded):
     user.join()
     assert encoder.release()
     assert len(loaded) == 1
+
+
+@pytest.mark.cuda
+def test_a_real_gpu_that_is_full_halves_the_batch(caplog):
+    """The limit that torch keeps to stands for a small GPU."""
+    share = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (2 << 30) / share))
+    try:
+        network = torch.nn.Conv2d(3, 64, 3, padding=1)
+        tower = CudaTower(network)
+        pictures = np.ones((64, 3, 512, 512), np.float32)
+        assert tower(pictures).shape == (64, 64, 512, 512)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert "memory has no room for 64 at a time; going on with 32" in caplog.text

@@ -114,7 +114,8 @@ _limit_mb = 0
 def set_limit(megabytes: int) -> None:
     """How much of the GPU's memory this program may take; 0: as much as there is.
 
-    It holds for networks that are opened from now on. One limit a process, as there is one GPU.
+    It holds for networks that are opened from now on, and for the whole process: once there was a
+    limit, 0 does not lift it.
     """
     global _limit_mb
     _limit_mb = megabytes
@@ -122,9 +123,9 @@ def set_limit(megabytes: int) -> None:
 
 def limit_networks(cuda: Any) -> None:
     """Have torch keep to its half of the limit; `cuda` is `torch.cuda`, where there is a device."""
-    total = cuda.get_device_properties(0).total_memory
-    share = min(1.0, _limit_mb * 2**20 / 2 / total) if _limit_mb else 1.0
-    cuda.set_per_process_memory_fraction(share)
+    if _limit_mb:
+        total = cuda.get_device_properties(0).total_memory
+        cuda.set_per_process_memory_fraction(min(1.0, _limit_mb * 2**20 / 2 / total))
 
 
 def trim() -> None:
