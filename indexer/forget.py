@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from indexer.forget_files import clean_history, remove_files, trained_models
+from indexer.forget_files import clean_history, clean_tries, remove_files, trained_models
 from indexer.forget_task import Task
 from indexer.kept_out import KEPT_OUT, keep_out
 from indexer.traces import Needle, Proof, Trace, look_for
+from indexer.trying import TRYING
 from search.evaluation_history import HISTORY_FILE
 from vidsift.library import Library
 from vidsift.store.forgetting import delete_videos, fts_words, require_room, rows_of_videos, scrub
@@ -112,6 +113,7 @@ def finish_forgetting(library: Library, progress: _Tell | None = None) -> Forgot
     if library.catalog.stamp() is not None:
         library.index(write=True)
     clean_history(library.root / HISTORY_FILE, task)
+    clean_tries(library.root / TRYING, task)
     scrub(library.catalog)
     size = file.stat().st_size
     file.unlink()

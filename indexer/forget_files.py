@@ -15,7 +15,7 @@ from vidsift.library import Library
 from vidsift.store.files import write_atomically
 from vidsift.store.forgetting import without
 
-__all__ = ["clean_history", "remove_files", "trained_models"]
+__all__ = ["clean_history", "clean_tries", "remove_files", "trained_models"]
 
 _SEVERAL = re.compile(r"\d+-videos-")  # a rendered summary of several videos
 
@@ -103,6 +103,18 @@ def _remove(entry: Path) -> None:
 
 def trained_models(library: Library) -> list[Path]:
     return [*_entries(library.poolers), *_entries(library.saliency_models)]
+
+
+def clean_tries(file: Path, task: Task) -> None:
+    """Take their contents off the note of files during which the process died."""
+    tries = _read(file)
+    kept = {sha256: count for sha256, count in tries.items() if not sha256.startswith(task.keys)}
+    if kept == tries and tries:
+        return
+    if kept:
+        write_atomically(file, [json.dumps(kept).encode()])
+    else:  # or it cannot be read, and nobody needs it
+        _remove(file)
 
 
 def clean_history(file: Path, task: Task) -> None:

@@ -17,7 +17,7 @@ from indexer.forget import finish_forgetting
 from indexer.kept_out import KeptOut
 from indexer.prototypes import PrototypeBank
 from indexer.scan import find_files, fingerprint, lies_under, no_videos, real_path
-from indexer.trying import MOST_DEATHS, Trying
+from indexer.trying import MOST_DEATHS, TRYING, Trying
 from indexer.video import Recipe, encode_cues, index_video
 from search.trust import prepare
 from vidsift.errors import MediaError, MediaToolError
@@ -152,7 +152,7 @@ class _Run:
         self._stopping = threading.Event()
         self._sidecars = Sidecars()
         self._kept_out = KeptOut.of(library.root)
-        self._trying = Trying(library.root / "trying.json")
+        self._trying = Trying(library.root / TRYING)
         self._kept: list[tuple[int, Path]] = []  # videos that need not be indexed anew
 
     def index(self, files: list[Path], known: dict[Path, VideoRecord], roots: list[Path]) -> None:

@@ -6,7 +6,9 @@ import contextlib
 import json
 from pathlib import Path
 
-__all__ = ["MOST_DEATHS", "Trying"]
+__all__ = ["MOST_DEATHS", "TRYING", "Trying"]
+
+TRYING = "trying.json"
 
 MOST_DEATHS = 3
 """So many times a file is tried again after the process died while it was being indexed."""

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from indexer import forget, index_videos
 from indexer.forget import FORGETTING, finish_forgetting, forget_videos
 from indexer.kept_out import KEPT_OUT, KeptOut
+from indexer.trying import TRYING
 from search import SearchEngine
 from search.evaluation_history import HISTORY_FILE
 from summarizer import Skim, summarize
@@ -148,6 +149,8 @@ def fill(library: Library, films: tuple[Path, Path]) -> None:
     (library.skims / "explanation.png").write_bytes(secret.read_bytes()[:4000])
     lines = [{"time": 1.0, "skipped": [f"{secret}: was busy", f"{other}: was busy"]}]
     (library.root / HISTORY_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tries = {each.fingerprint.sha256: 1 for each in (video, stays)}
+    (library.root / TRYING).write_text(json.dumps(tries))
     SearchEngine(library).ask("the password", 2)  # makes the null distribution
 
 
@@ -257,6 +260,7 @@ def test_nothing_is_left_and_the_other_video_is_as_it_was(library, films) -> Non
     assert {result.moment.video_id for result in answer.results} == {stays.id}
     assert answer.results[0].cue is not None
     assert SearchEngine(library).ask("swordfish", 5).results[0].cue is None
+    assert json.loads((library.root / TRYING).read_text()) == {stays.fingerprint.sha256: 1}
     with pytest.raises(VideoNotFoundError):
         library.video(secret)
 
