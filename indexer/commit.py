@@ -93,9 +93,10 @@ def sweep(library: Library) -> None:
     for entry in _entries(library.root / "pictures"):
         if entry.name not in keys:
             _remove(entry)
-    for entry in _entries(library.root / "index"):
-        if entry.suffix == PART:
-            _remove(entry)
+    for folder in (library.root, library.root / "index"):
+        for entry in _entries(folder):
+            if entry.suffix == PART:
+                _remove(entry)
     for pattern in _UNFINISHED:
         for entry in library.skims.rglob(pattern):
             if _age_seconds(entry) > _GIVEN_UP_SECONDS:

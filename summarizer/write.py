@@ -18,6 +18,7 @@ from summarizer.skim import Skim
 from vidsift.errors import StorageError
 from vidsift.library import Library
 from vidsift.paths import expanded
+from vidsift.store.files import put_in_place
 from vidsift.types import Summary, VideoRecord
 
 __all__ = ["skim_name", "write_skim", "write_summary"]
@@ -112,7 +113,7 @@ def _write_all(
         for format_name, file in files.items():
             if not os.path.lexists(file):
                 placed.append(file)
-            parts[format_name].replace(file)
+            put_in_place(parts[format_name], file)
     except BaseException:
         for file in placed:
             file.unlink(missing_ok=True)

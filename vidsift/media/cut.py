@@ -353,6 +353,8 @@ def _appearing(out: Path) -> Iterator[Path]:
         try:
             part.touch()
             yield part
+            with part.open("rb") as stream:  # whole on disk before it has its name
+                os.fsync(stream.fileno())
             part.replace(out)
         finally:
             part.unlink(missing_ok=True)

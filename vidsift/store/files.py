@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidsift.errors import StorageError
 
-__all__ = ["PART", "make_folder", "sync_file", "write_atomically", "write_folder_atomically"]
+__all__ = ["PART", "make_folder", "put_in_place", "write_atomically", "write_folder_atomically"]
 
 # What a writer that was killed leaves behind ends so.
 PART = ".part"
@@ -78,17 +78,19 @@ def make_folder(folder: Path) -> None:
     _sync_folder(folder.parent)
 
 
-def sync_file(path: Path) -> None:
-    """Force the content of a file that another program wrote to disk.
+def put_in_place(part: Path, path: Path) -> None:
+    """Force a finished file, which another program may have written, to disk and rename it.
 
     Raises:
         OSError: it cannot be.
     """
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(part, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    part.replace(path)
+    _sync_folder(path.parent)
 
 
 def _part(path: Path) -> Path:
