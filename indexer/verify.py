@@ -33,6 +33,7 @@ __all__ = ["Gap", "Verification", "verify", "verify_at"]
 MEND = "run `vidsift repair`"
 _INDEX_AGAIN = "run `vidsift index` on the video's folder"
 _LENGTH = 0.01  # by which a feature of half precision may differ from the length 1
+_CLOCK_SECONDS = 1.0  # by which the clock of files may be behind that of processes
 # Kinds of gaps in which a video answers no question, or would answer it wrongly.
 NOT_SEARCHED = frozenset({"database", "rows", "features", "not told"})
 
@@ -265,7 +266,8 @@ class _Verifying:
     def _leftovers(self, began: float) -> None:
         """Files that no row names, but for those that somebody may be writing."""
         root = self._library.root
-        before = began if (writer := _writing_since(root)) is None else min(began, writer)
+        writer = _writing_since(root)
+        before = began if writer is None else min(began, writer - _CLOCK_SECONDS)
         found = leftovers(root, self._catalog.named_files())
         for path in found:
             try:

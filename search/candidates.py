@@ -202,17 +202,21 @@ def nearest_clips(
     most: int,
 ) -> tuple[ClipRecord, ...]:
     """The clips of the index's nearest vectors, by best score, each once."""
+    asked = vectors
     if len(vectors) > 1:
         together = vectors.sum(0, keepdims=True)
         length = np.linalg.norm(together)
         if length > 0:  # opposite questions have nothing in common to look for
-            vectors = np.concatenate([vectors, together / length])
+            asked = np.concatenate([vectors, together / length])
     among = None if scope is None else library.catalog.vector_ids(sorted(scope))
-    scores, ids = library.index().search(vectors, most, among)
+    scores, ids = library.index().search(asked, most, among)
     there = ids >= 0
     order = np.lexsort((ids[there], -scores[there]))
     nearest = ids[there][order].tolist()
     clip_of = library.catalog.clips_of_vectors(dict.fromkeys(nearest))
+    if library.inspection.inspect({record.video_id for record in clip_of.values()}):
+        # Without what is damaged others come nearer.
+        return nearest_clips(vectors, library, scope, most)
     once = {clip_of[vector].id: clip_of[vector] for vector in nearest if vector in clip_of}
     return tuple(once.values())
 

@@ -38,6 +38,7 @@ def parse_moment(text: str, library: Library) -> tuple[VideoRecord, float]:
     Raises:
         QueryError: it is not of that form, the video cannot be searched, or ends earlier.
         VideoNotFoundError: none or several videos answer to that name.
+        DamagedLibraryError: the video is damaged.
     """
     name, at, time = text.rpartition("@")
     found = _TIME.fullmatch(time.strip())
@@ -55,6 +56,7 @@ def parse_moment(text: str, library: Library) -> tuple[VideoRecord, float]:
             f"{text}: lies beyond the end of {video.path.name},"
             f" which is {clock(video.duration_seconds)} long"
         )
+    library.require_whole(video)
     return video, seconds
 
 

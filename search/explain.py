@@ -135,6 +135,7 @@ def explain(
 def _explain(
     library: Library, terms: Sequence[TextQuery], video: VideoRecord, at: Span | float
 ) -> Explanation:
+    library.require_whole(video)
     records = library.catalog.clips_of_video(video.id)
     if not records:
         raise QueryError(f"{video.path}: is not searchable: {video.reason or 'it has no clips'}")

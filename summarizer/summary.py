@@ -264,6 +264,7 @@ def _searchable(library: Library, video: str | Path | int | VideoRecord) -> Vide
         raise SummaryError(
             f"{record.path}: was not indexed ({record.reason}); nothing to summarise"
         )
+    library.require_whole(record)
     return record
 
 

@@ -306,6 +306,17 @@ class Library:
         listed = ", ".join(f"{match.id} = {match.path}" for match in matches[:5])
         raise VideoNotFoundError(f"{text}: several videos are called so; use an id: {listed}")
 
+    def require_whole(self, video: VideoRecord) -> None:
+        """Look at a video before it is shown as a whole; each version of it once.
+
+        Raises:
+            DamagedLibraryError: its rows or features are not what was stored.
+        """
+        self.inspection.inspect([video.id])
+        for left_out in self.catalog.left_out:
+            if left_out.video_id == video.id:
+                raise DamagedLibraryError(f"{video.path}: {left_out.reason}")
+
     def damage(self, video: VideoRecord) -> str:
         """What is wrong with a searchable video, as far as is seen at a glance; empty if nothing.
 

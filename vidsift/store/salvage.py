@@ -54,6 +54,7 @@ def salvage(url: str) -> Salvaged | None:
     file = sqlite_file(parse_url(url))
     if file is None:
         return None
+    _refuse_newer(file)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     kept = file.with_name(f"{file.name}.damaged-{stamp}")
     new = file.with_name(f"{file.name}{PART}")
@@ -71,7 +72,7 @@ def salvage(url: str) -> Salvaged | None:
             file.with_name(file.name + suffix).unlink(missing_ok=True)
         new.replace(file)
         _sync(file.parent)
-    except (DamagedLibraryError, SchemaError):
+    except DamagedLibraryError:
         _remove(kept)
         raise
     except OSError as error:
@@ -163,7 +164,7 @@ def _copy(file: Path, new: Path) -> tuple[int, int]:
         for connection in (old, target):
             connection.text_factory = bytes  # as it is there, be it text or not
         old.execute("PRAGMA writable_schema = ON")  # go on where a definition cannot be read
-        _check_schema(old, file)
+        _require_readable(old, file)
         target.execute("PRAGMA synchronous = FULL")
         target.execute("PRAGMA foreign_keys = OFF")
         # A row that breaks them is kept for what else it says; its checksum tells that it is bad.
@@ -263,7 +264,23 @@ class _Reading:
         return after + 100 * _ROWS
 
 
-def _check_schema(old: sqlite3.Connection, file: Path) -> None:
+def _refuse_newer(file: Path) -> None:
+    version = b""
+    with (
+        suppress(sqlite3.Error),
+        closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as old,
+    ):
+        old.text_factory = bytes
+        found = old.execute("SELECT version_num FROM alembic_version").fetchone()
+        version = bytes(found[0]) if found else b""
+    if version.isdigit() and version.decode() > HEAD:
+        raise SchemaError(
+            f"{file}: its schema {version.decode()} is newer than this program's {HEAD}; "
+            "upgrade vidsift"
+        )
+
+
+def _require_readable(old: sqlite3.Connection, file: Path) -> None:
     try:
         old.execute("SELECT id FROM videos NOT INDEXED LIMIT 1").fetchone()
     except sqlite3.Error as error:
@@ -271,14 +288,6 @@ def _check_schema(old: sqlite3.Connection, file: Path) -> None:
             f"{file}: nothing can be read of it any more ({error}); restore it from a backup, or"
             " delete it and index your folders again"
         ) from error
-    version = HEAD
-    with suppress(sqlite3.Error):
-        found = old.execute("SELECT version_num FROM alembic_version").fetchone()
-        version = found[0].decode("utf-8", "replace") if found else HEAD
-    if version.isdecimal() and version > HEAD:
-        raise SchemaError(
-            f"{file}: its schema {version} is newer than this program's {HEAD}; upgrade vidsift"
-        )
 
 
 def _drop_orphans(target: sqlite3.Connection) -> None:
@@ -290,8 +299,7 @@ def _drop_orphans(target: sqlite3.Connection) -> None:
 
 def _keep_ids_apart(target: sqlite3.Connection) -> None:
     """Ids of rows that were lost must not go to others: what refers to them would be wrong."""
-    for (table,) in target.execute("SELECT name FROM sqlite_sequence").fetchall():
-        target.execute("UPDATE sqlite_sequence SET seq = seq + 1000000 WHERE name = ?", (table,))
+    target.execute("UPDATE sqlite_sequence SET seq = seq + 1000000")
 
 
 def _sync(folder: Path) -> None:

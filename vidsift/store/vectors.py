@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from vidsift.errors import LibraryChangedError
+from vidsift.errors import DamagedLibraryError, LibraryChangedError
 from vidsift.store.files import write_atomically
 from vidsift.store.reader import CatalogReader
 from vidsift.store.records import Generation
@@ -289,6 +289,7 @@ class FaissIndex:
         sample = shared[:: max(1, len(shared) // _SAMPLED)]
         vectors = self._catalog.vectors_by_id(sample)
         if len(vectors):
+            self._check_dimension(vectors)
             scores, _ = search_one(master, vectors, 1)
             if (scores[:, 0] < _SAME * (vectors * vectors).sum(1)).any():
                 return "holds other vectors than the catalog"
@@ -308,6 +309,7 @@ class FaissIndex:
         ids, vectors = next(self._catalog.iter_vectors(newest - 1, 1), (np.empty(0), None))
         if vectors is None or ids[0] != newest:
             return False
+        self._check_dimension(vectors)
         scores, _ = search_one(master, vectors, 1)
         return bool(scores[0, 0] > _SAME * float(vectors[0] @ vectors[0]))
 
@@ -333,8 +335,16 @@ class FaissIndex:
 
     def _add(self, after_id: int, only: Int64[np.ndarray, "n"] | None = None) -> None:
         for ids, vectors in self._catalog.iter_vectors(after_id):
+            self._check_dimension(vectors)
             chosen = slice(None) if only is None else np.isin(ids, only)
             self._master.add_with_ids(vectors[chosen], ids[chosen])
+
+    def _check_dimension(self, *vectors: Float32[np.ndarray, "_ _"]) -> None:
+        if any(each.shape[1] != self.stamp.dimension for each in vectors):
+            raise DamagedLibraryError(
+                f"the catalog is damaged: vectors of it have not {self.stamp.dimension} dimensions;"
+                " run `vidsift repair`"
+            )
 
     def _is_outgrown(self) -> bool:
         count = self._catalog.num_vectors()
@@ -361,6 +371,7 @@ class FaissIndex:
         sample = [
             vectors[rng.random(len(vectors)) < share] for _, vectors in self._catalog.iter_vectors()
         ]
+        self._check_dimension(*sample)
         index = faiss.IndexIVFScalarQuantizer(
             faiss.IndexFlatIP(dimension),
             dimension,
