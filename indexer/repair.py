@@ -26,6 +26,7 @@ from vidsift.store.locks import write_lock
 from vidsift.store.mending import drop_from_spaces, set_aside, take_checksums
 from vidsift.store.salvage import salvage
 from vidsift.store.seals import folder_sha256
+from vidsift.store.vectors import stored_origin
 
 __all__ = ["Repair", "repair", "repair_at"]
 
@@ -68,7 +69,7 @@ def repair_at(
         root, url = Library.place(folder, **flags)
         patience = math.inf if wait else 0.0
         with write_lock(root, url, wait=patience, command="vidsift repair", on_wait=wait):
-            saved = salvage(url)
+            saved = salvage(url, stored_origin(root / "index"))
         if saved is not None:
             lost = f", {saved.unreadable} could not be read" if saved.unreadable else ""
             done.append(

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vidsift.store.files import PART
 from vidsift.store.locks import holder_of
 from vidsift.store.reconcile import VideoEntry
 from vidsift.store.seals import folder_sha256
-from vidsift.store.vectors import index_problem
+from vidsift.store.vectors import index_problem, stored_origin
 
 __all__ = ["Gap", "Verification", "verify", "verify_at"]
 
@@ -108,6 +108,8 @@ class _Verifying:
             for problem in reconcile.database_problems(self._catalog):
                 self._add("database", "catalog.sqlite3", problem)
         with self._readable():
+            self._origin(entries)
+        with self._readable():
             if problem := reconcile.words_problem(self._catalog):
                 self._add("words", "catalog.sqlite3", problem)
         self._videos(entries)
@@ -147,6 +149,21 @@ class _Verifying:
         except (DamagedLibraryError, LibraryNotFoundError) as error:
             if not any(gap.cause == str(error) for gap in self._gaps):
                 self._add("database", "catalog.sqlite3", str(error))
+
+    def _origin(self, entries: list[VideoEntry]) -> None:
+        """Whether the catalog still says by which encoder it was made, and says it rightly."""
+        stamp = self._catalog.stamp()
+        told = stored_origin(self._library.root / "index")
+        if told is not None and told[0] == replace(self._catalog.generation(), left_out=()):
+            # Of another state it may be of before a switch of encoders.
+            if told[1] != stamp:
+                cause = "it names another encoder than the one that made the index of this library"
+                self._add("database", "catalog.sqlite3", cause)
+        elif stamp is None:
+            for entry in entries:
+                if entry.num_clips:
+                    cause = "nothing says any more which encoder made its features"
+                    self._add("rows", entry.path, cause, entry=entry)
 
     def _videos(self, entries: list[VideoEntry]) -> None:
         by_id = {entry.id: entry for entry in entries}

@@ -271,6 +271,11 @@ def _sqlite_error(error: sqlite3.Error, url: URL) -> LibraryError | None:
                 f"{file}: not an SQLite database or damaged ({error}); run `vidsift repair`, or "
                 "restore it from a backup"
             )
+        case "ERROR" if str(error).startswith(("no such column", "no such table")):
+            # Its schema is this program's, so that all columns were there once.
+            return DamagedLibraryError(
+                f"{file}: damaged ({error}); run `vidsift repair`, or restore it from a backup"
+            )
     return None
 
 

@@ -145,9 +145,14 @@ class CatalogReader(WordsReader):
     def stamp(self) -> EncoderStamp | None:
         """The encoder that made the library, None while it is empty."""
         with reading(self._engine) as connection:
-            row = connection.execute(sa.select(library)).one()
-        if row.encoder_name is None:
+            row = connection.execute(sa.select(library)).one_or_none()
+        if row is not None and row.encoder_name is None:
             return None
+        if row is None or not isinstance(row.encoder_dimension, int):
+            raise DamagedLibraryError(
+                "the catalog is damaged: it does not say which encoder made it;"
+                " run `vidsift repair`"
+            )
         return EncoderStamp(
             row.encoder_name,
             row.encoder_weights_sha256,

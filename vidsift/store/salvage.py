@@ -15,21 +15,29 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import sqlalchemy as sa
 
 from vidsift.errors import DamagedLibraryError, SchemaError, StorageError
 from vidsift.store.connection import parse_url, sqlite_file
 from vidsift.store.files import PART
+from vidsift.store.records import Generation
 from vidsift.store.schema import HEAD, metadata
 from vidsift.store.upgrade import upgrade
+from vidsift.types import EncoderStamp
 
 __all__ = ["Salvaged", "salvage"]
 
 _ROWS = 2_000  # that are read in one go
 _MOST_ID = 2**63 - 1
+# The driver cannot even decode an error in which SQLite quotes what is damaged.
+_UNREADABLE = (sqlite3.Error, UnicodeDecodeError, OverflowError)
 _HEADER_BYTES = 100
 _PAGE_BYTES = 4096
+
+
+_MadeBy: TypeAlias = tuple[Generation, EncoderStamp] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,11 @@ class Salvaged:
     damaged: Path
 
 
-def salvage(url: str) -> Salvaged | None:
+def salvage(url: str, made_by: _MadeBy = None) -> Salvaged | None:
     """Put what can be read of an SQLite catalog in its place; None where the catalog is no SQLite.
+
+    `made_by` is what the saved index says: the state of which library it is of, and the encoder. It
+    stands in where the catalog does not say so any more, or says it otherwise of the same state.
 
     Only for who holds the write lock, and with no other process at work on the library.
 
@@ -67,7 +78,7 @@ def salvage(url: str) -> Salvaged | None:
         _take_in_log(file)
         upgrade(f"sqlite:///{new}")
         _mend_schema(file, new)
-        rows, unreadable = _copy(file, new)
+        rows, unreadable = _copy(file, new, made_by)
         for suffix in ("-wal", "-shm"):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
         new.replace(file)
@@ -93,7 +104,7 @@ def _remove(file: Path) -> None:
 def _take_in_log(file: Path) -> None:
     """Bring what is only in the log into the file: a log must not be taken for a new file's."""
     _mend_header(file)
-    with suppress(sqlite3.Error), closing(sqlite3.connect(file, isolation_level=None)) as old:
+    with suppress(*_UNREADABLE), closing(sqlite3.connect(file, isolation_level=None)) as old:
         old.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         old.execute("PRAGMA journal_mode = DELETE")
 
@@ -134,7 +145,7 @@ def _mend_schema(file: Path, new: Path) -> None:
     """Where the definition of a table is damaged, that of the new catalog stands in its place."""
     query = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master"
     with (
-        suppress(sqlite3.Error),
+        suppress(*_UNREADABLE),
         closing(sqlite3.connect(new)) as fresh,
         closing(sqlite3.connect(file)) as old,
     ):
@@ -154,7 +165,9 @@ def _mend_schema(file: Path, new: Path) -> None:
         old.commit()
 
 
-def _copy(file: Path, new: Path) -> tuple[int, int]:
+def _copy(
+    file: Path, new: Path, made_by: tuple[Generation, EncoderStamp] | None
+) -> tuple[int, int]:
     """Copy row by row; returns how many, and how many places could not be read."""
     rows = unreadable = 0
     with (
@@ -170,6 +183,11 @@ def _copy(file: Path, new: Path) -> tuple[int, int]:
         # A row that breaks them is kept for what else it says; its checksum tells that it is bad.
         target.execute("PRAGMA ignore_check_constraints = ON")
         target.execute("BEGIN IMMEDIATE")
+        if made_by is not None:  # unless the catalog still says it itself
+            target.execute(
+                "UPDATE library SET library_id = CAST(? AS TEXT), generation = ?, deletions = ?",
+                (made_by[0].library_id, made_by[0].generation, made_by[0].deletions),
+            )
         for table in metadata.sorted_tables:
             reading = _Reading(old, table)
             insert = _insert(table)
@@ -178,6 +196,8 @@ def _copy(file: Path, new: Path) -> tuple[int, int]:
                     target.execute("DELETE FROM library")
                 rows += target.execute(insert, row).rowcount
             unreadable += reading.unreadable
+        if made_by is not None:
+            _tell_encoder(target, *made_by)
         _drop_orphans(target)
         _keep_ids_apart(target)
         # An index of before must not be taken for a copy of what is here now.
@@ -217,7 +237,7 @@ class _Reading:
                     f"{self._select} WHERE rowid > ? ORDER BY rowid LIMIT {_ROWS}",
                     (after,),
                 ).fetchall()
-            except (sqlite3.Error, OverflowError):
+            except _UNREADABLE:
                 yield from self._around(after)
                 return
             if not rows:
@@ -237,7 +257,7 @@ class _Reading:
                     f"{self._select} WHERE rowid BETWEEN ? AND ? ORDER BY rowid",
                     (current, min(last, current + step - 1)),
                 ).fetchall()
-            except (sqlite3.Error, OverflowError):
+            except _UNREADABLE:
                 if step == 1:
                     self.unreadable += 1
                     current += 1
@@ -250,13 +270,13 @@ class _Reading:
 
     def _last(self, after: int) -> int:
         """The greatest id that there may be."""
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             found = self._old.execute(
                 "SELECT seq FROM sqlite_sequence WHERE name = ?", (self._table,)
             ).fetchone()
             if found is not None and isinstance(found[0], int):
                 return int(found[0])
-        with suppress(sqlite3.Error):
+        with suppress(*_UNREADABLE):
             newest = f"SELECT max(rowid) FROM {self._table} NOT INDEXED"  # noqa: S608
             found = self._old.execute(newest).fetchone()
             if found is not None and isinstance(found[0], int):
@@ -267,7 +287,7 @@ class _Reading:
 def _refuse_newer(file: Path) -> None:
     version = b""
     with (
-        suppress(sqlite3.Error),
+        suppress(*_UNREADABLE),
         closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as old,
     ):
         old.text_factory = bytes
@@ -283,11 +303,24 @@ def _refuse_newer(file: Path) -> None:
 def _require_readable(old: sqlite3.Connection, file: Path) -> None:
     try:
         old.execute("SELECT id FROM videos NOT INDEXED LIMIT 1").fetchone()
-    except sqlite3.Error as error:
+    except _UNREADABLE as error:
         raise DamagedLibraryError(
             f"{file}: nothing can be read of it any more ({error}); restore it from a backup, or"
             " delete it and index your folders again"
         ) from error
+
+
+def _tell_encoder(target: sqlite3.Connection, state: Generation, stamp: EncoderStamp) -> None:
+    target.execute(
+        "UPDATE library SET encoder_name = CAST(? AS TEXT),"
+        " encoder_weights_sha256 = CAST(? AS TEXT), encoder_dimension = ?,"
+        " encoder_preprocessing = CAST(? AS TEXT)"
+        " WHERE library_id = CAST(? AS TEXT) AND generation = ? AND deletions = ?",
+        (
+            *(stamp.name, stamp.weights_sha256, stamp.dimension, stamp.preprocessing),
+            *(state.library_id, state.generation, state.deletions),
+        ),
+    )
 
 
 def _drop_orphans(target: sqlite3.Connection) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from vidsift.errors import DamagedLibraryError
 from vidsift.store.connection import reading, snapshot
 from vidsift.store.records import Generation
 from vidsift.store.schema import library
@@ -23,8 +24,17 @@ _GENERATION = sa.select(library.c.library_id, library.c.generation, library.c.de
 
 
 def generation_of(connection: Connection) -> Generation:
-    """Which state of the searchable vectors the catalog holds."""
-    return Generation(*connection.execute(_GENERATION).one())
+    """Which state of the searchable vectors the catalog holds.
+
+    Raises:
+        DamagedLibraryError: it does not say.
+    """
+    row = connection.execute(_GENERATION).one_or_none()
+    if row is None or not isinstance(row.generation, int) or not isinstance(row.deletions, int):
+        raise DamagedLibraryError(
+            "the catalog is damaged: it does not say which state it is in; run `vidsift repair`"
+        )
+    return Generation(*row)
 
 
 class Snapshots:

@@ -117,6 +117,19 @@ def index_problem(folder: Path, catalog: CatalogReader, stamp: EncoderStamp) -> 
     return FaissIndex(folder / _FILE, catalog, stamp, write=False).problem()
 
 
+def stored_origin(folder: Path) -> tuple[Generation, EncoderStamp] | None:
+    """Of which state of which library the saved index is, and of which encoder; or None."""
+    try:
+        with (folder / _FILE).open("rb") as stream:
+            header = _Header(**json.loads(stream.readline(1 << 16)))
+            if hashlib.sha256(stream.read()).hexdigest() != header.sha256:
+                return None
+        state = Generation(header.library_id, header.generation, header.deletions)
+        return state, EncoderStamp(**header.encoder)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def stored_ids(folder: Path) -> Int64[np.ndarray, "n"]:
     """The ids of the vectors that the index saved in `folder` holds; none where there is no index.
 
