@@ -250,7 +250,7 @@ def _make_a_summary(page) -> None:
     curve = page.locator(".vs-curve .area")
     assert "polygon" in curve.evaluate("element => getComputedStyle(element).clipPath")
     assert "saliency" in page.locator(".vs-curve .point").first.get_attribute("title")
-    boxes = page.locator('[data-testid="stCheckbox"]')
+    boxes = page.locator('[class*="st-key-grid-"] [data-testid="stCheckbox"]')
     if boxes.count() > 1:
         boxes.last.locator("label").click()
         page.get_by_role("button", name="Render the changed summary").click()

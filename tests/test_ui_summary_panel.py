@@ -17,7 +17,7 @@ import ui
 from indexer import index_videos
 from summarizer import Skim, summarize
 from summarizer.skim import SkimPart
-from ui import preview, rendering, session, skim_downloads, skim_panel
+from ui import preview, rendering, session, skim_downloads, skim_panel, summary_panel
 from ui.saliency_chart import saliency_html
 from vidsift.errors import MediaError
 from vidsift.library import Library
@@ -273,6 +273,31 @@ def test_a_library_that_cannot_be_written_is_one_line(served):
     # What is small is made elsewhere, and can be taken away all the same.
     skim = Skim.of(video := served.video("sea.mp4"), summarize(served, video))
     assert b"<html" in skim_downloads._made(served, skim, "html")()
+
+
+def test_a_blurred_film_is_made_anew_and_the_sharp_one_is_never_shown_for_it(served):
+    video = served.video("flag.mp4")
+    place = summary_panel.place_of(video)
+    page = press(opened(id=str(video.id)), "Play the summary")
+    (sharp,) = films(served)
+    assert len(page.get("video")) == 2
+    page.toggle(key=f"blur-{place}").set_value(True).run()
+    assert not page.exception
+    assert len(page.get("video")) == 1  # the video itself
+    takes = [each.label for each in page.get("download_button")]
+    assert not [label for label in takes if label.startswith("mp4")]
+    page = press(page, "Play the summary")
+    assert not page.error
+    _, blurred = films(served)
+    assert blurred.parent != sharp.parent
+    assert len(page.get("video")) == 2
+    # What is switched off now leaves the blurred one there, never the sharp one.
+    page.checkbox[0].uncheck().run()
+    assert len(page.get("video")) == 2
+    page.toggle(key=f"blur-{place}").set_value(False).run()
+    page = press(page, "Switch all on")
+    assert len(page.get("video")) == 2
+    assert len(films(served)) == 2
 
 
 def test_another_skim_begins_with_all_segments_on(served):

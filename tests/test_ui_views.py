@@ -348,6 +348,35 @@ def test_every_view_says_how_many_videos_are_searchable_and_why_not_all(served):
     assert found["lawn.mkv"].endswith("not whole")  # and no command, where there is a button
 
 
+def test_an_answer_that_lacks_what_is_damaged_says_so_and_leads_to_the_repair(served):
+    features = served.root / "features" / served.video("lawn.mkv").feature_file
+    content = bytearray(features.read_bytes())
+    content[-1] ^= 0x40
+    features.write_bytes(content)
+    page = opened("view_search.py", q="green")
+    (left_out,) = [each for each in page.expander if "not searched" in each.label]
+    assert left_out.label == "1 video is damaged and was not searched: run a repair"
+    assert "not what was stored" in reasons(page)["lawn.mkv"]
+    assert "lawn.mkv" not in texts(page)  # the rest is answered
+    assert "flag.mp4" in texts(page)
+    page = press(page, "left-out-repair")
+    assert page.button(key="check-now").label == "Check now"
+
+
+def test_a_moment_is_taken_away_with_people_blurred(served):
+    page = opened("view_search.py", q="red")
+    page = press(page, "hit-m0")
+    (sharp,) = served.skims.glob("moments/*.mp4")
+    assert not sharp.stem.endswith("-blurred")
+    page.session_state["moment-blur"] = True
+    page = press(page, "hit-m0")
+    assert {film.stem.endswith("-blurred") for film in served.skims.glob("moments/*.mp4")} == {
+        True,
+        False,
+    }
+    assert [each.label for each in page.get("download_button")] == ["Download this clip"]
+
+
 def test_one_look_at_the_library_serves_all_sessions(served, monkeypatch):
     looks = []
     look = Library.not_searchable

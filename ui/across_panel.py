@@ -78,7 +78,7 @@ def _form(library: Library, videos: Sequence[VideoRecord]) -> None:
         chosen = [by_id[video_id] for video_id in some] or list(videos)
         with st.spinner("Choosing the best moments ..."):
             skim = _skim(library, chosen, question, seconds, since)
-        rendering.wish(PLACE, skim, {_MADE: (skim, chosen)})
+        rendering.wish(PLACE, skim_panel.as_wanted(skim, PLACE), {_MADE: (skim, chosen)})
 
 
 def _length(videos: Sequence[VideoRecord]) -> float:
@@ -133,7 +133,8 @@ def _made(library: Library, skim: Skim, asked: Sequence[VideoRecord]) -> None:
             if st.button("Digest without the question", key="across-generic"):
                 with elements.errors_shown(), st.spinner("Choosing the best moments ..."):
                     digest = summarize_videos(library, asked, seconds=skim.budget_seconds)
-                    rendering.wish(PLACE, digest, {_MADE: (digest, asked)})
+                    wanted = skim_panel.as_wanted(digest, PLACE)
+                    rendering.wish(PLACE, wanted, {_MADE: (digest, asked)})
         skim_panel.show(library, skim, PLACE, _open)
 
 

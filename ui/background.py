@@ -21,6 +21,7 @@ __all__ = ["Drawn", "Job", "Running", "Tell", "follow", "newest", "panel", "star
 
 _REFRESH_SECONDS = 0.5
 _SURE_FROM = 0.05  # of the work, from which on the time that is left is told
+_LEAST_SECONDS = 0.5  # that are told
 _Result = TypeVar("_Result")
 
 Tell = Callable[..., None]
@@ -151,7 +152,7 @@ def panel(slot: DeltaGenerator, job: Job[Any], key: str, *, stop: str = "") -> C
 
     def draw() -> None:
         text = f"{job.doing} ... {job.share:.0%}"
-        if (left := job.seconds_left) is not None:
+        if (left := job.seconds_left) is not None and left >= _LEAST_SECONDS:
             text += f", about {elements.time_words(left)} left"
         bar.progress(job.share, text=elements.plain(text))
         if job.now:

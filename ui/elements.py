@@ -78,7 +78,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:^&=/@])")
 
 _STYLE = """
 <style>
-[data-testid="stMainBlockContainer"] {padding-top: 4.6rem; padding-bottom: 3rem; max-width: 86rem}
+[data-testid="stMainBlockContainer"] {padding-top: 3.6rem; padding-bottom: 3rem; max-width: 86rem}
 [data-testid="stMainMenu"], [data-testid="stAppDeployButton"], footer {display: none}
 .vs-title {font-size: 1.55rem; font-weight: 650; line-height: 1.3; overflow-wrap: anywhere}
 .vs-name {font-weight: 600; white-space: nowrap; overflow: hidden; text-overflow: ellipsis}

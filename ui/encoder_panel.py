@@ -46,11 +46,13 @@ def show(library: Library) -> Drawn | None:
         _space(status)
     _dialogs(library, statuses)
     compare: Job[tuple[Comparison, int]] | None = background.newest(_COMPARE)
-    if compare is not None and compare.running:
-        return compare, background.panel(st.empty(), compare, _COMPARE, stop="Stop")
-    if compare is not None:
-        _compared(compare, statuses)
+    place = st.container()
     _how_to_build(library)
+    with place:
+        if compare is not None and compare.running:
+            return compare, background.panel(st.empty(), compare, _COMPARE, stop="Stop")
+        if compare is not None:
+            _compared(compare, statuses)
     return None
 
 
@@ -236,7 +238,8 @@ def _compared(job: Job[tuple[Comparison, int]], statuses: list[SpaceStatus]) -> 
     with st.container(border=True, key="comparison"):
         elements.line(f"{first} and {second} on {count:,} questions", "name")
         if shipped:
-            elements.line(f"{shipped:,} of these ship with vidsift, since few were asked here yet")
+            which = "all" if shipped == count else f"{shipped:,}"
+            elements.line(f"{which} of these ship with vidsift, since few were asked here yet")
         elements.facts(
             {
                 "Same videos in the best 10": _share(compared.videos, compared.videos_by_chance),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -11,7 +13,8 @@ from ui.question_form import Asked, judge, look_for_like
 from ui.sureness import sure_in_short, sure_in_words
 from ui.why_dialog import show_why
 from vidsift.library import Library
-from vidsift.times import clock
+from vidsift.store.inside import read_inside
+from vidsift.times import clock, whole_clock
 from vidsift.types import Answer, Moment, SearchResult
 
 if TYPE_CHECKING:
@@ -120,10 +123,14 @@ def _alike(library: Library, result: SearchResult, rank: int) -> None:
 def _play_moment(library: Library, result: SearchResult) -> None:
     moment = result.moment
     elements.line(result.video.name, "name", tooltip=result.video)
-    with elements.errors_shown():
-        with st.spinner("Cutting the moment ..."):
-            clip = preview.moment_clip(library, library.video(moment.video_id), moment)
+    player = st.container()
+    is_blurred = st.toggle(elements.BLUR_LABEL, key="moment-blur", help=elements.BLUR_HELP)
+    with player, elements.errors_shown():
+        with st.spinner("Cutting the moment ...", show_time=is_blurred):
+            video = library.video(moment.video_id)
+            clip = preview.moment_clip(library, video, moment, blur_people=is_blurred)
         elements.play(clip, autoplay=True, name=f"{result.video.name}, {_span(moment)}")
+        _take(library, clip, result, is_blurred=is_blurred)
     elements.line(
         f"{_span(moment)}, best at {clock(moment.peak_seconds)}, score {moment.score:.3f}"
     )
@@ -131,6 +138,20 @@ def _play_moment(library: Library, result: SearchResult) -> None:
         elements.line(f"part {number}: {_span(part)}, score {part.score:.3f}")
     if st.button("Open the video here", key="moment-open", icon=":material/movie:"):
         elements.open_video(moment.video_id, moment.span.start)
+
+
+def _take(library: Library, clip: Path, result: SearchResult, *, is_blurred: bool) -> None:
+    at = whole_clock(result.moment.span.start).replace(":", ".")
+    blurred = "-blurred" if is_blurred else ""
+    st.download_button(
+        "Download this clip",
+        partial(read_inside, library.root, clip),
+        file_name=f"{result.video.stem}-{at}{blurred}.mp4",
+        mime="video/mp4",
+        key="moment-take",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _span(moment: Moment) -> str:

@@ -32,6 +32,7 @@ def downloads(library: Library, skim: Skim, place: str) -> None:
             why = f"{lost[0]} is lost; run `vidsift index` on the video's folder to make it again"
             reasons |= dict.fromkeys(_PICTURED, why)
         film = preview.known_skim(library, skim).get("mp4")
+        blurred = "-blurred" if skim.blur_people else ""
         for form in FORMATS.values():
             label = elements.plain(f"{form.name}: {form.description}")
             key = f"take-{place}-{form.name}"
@@ -45,7 +46,7 @@ def downloads(library: Library, skim: Skim, place: str) -> None:
                 partial(read_inside, library.root, film)
                 if form.name == "mp4" and film
                 else _made(library, skim, form.name),
-                file_name=f"{skim_name(skim)}{form.suffix}",
+                file_name=f"{skim_name(skim)}{blurred}{form.suffix}",
                 mime=mimetypes.guess_type(f"x{form.suffix}")[0] or "application/octet-stream",
                 key=key,
                 help=elements.plain(reasons.get(form.name, "")) or None,

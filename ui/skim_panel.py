@@ -16,7 +16,7 @@ from ui.skim_downloads import downloads
 from vidsift.library import Library
 from vidsift.times import clock
 
-__all__ = ["is_off", "kept", "show"]
+__all__ = ["as_wanted", "is_off", "kept", "show"]
 
 _SEGMENTS_A_PAGE = 12
 
@@ -29,9 +29,15 @@ def is_off(skim: Skim, place: str) -> list[bool]:
     return [number in off for number in range(len(skim.parts))]
 
 
+def as_wanted(skim: Skim, place: str) -> Skim:
+    """The skim with people blurred in all that is made of it, if the box of this place says so."""
+    is_blurred = bool(st.session_state.get(_blur_box(place)))
+    return skim if is_blurred == skim.blur_people else replace(skim, blur_people=is_blurred)
+
+
 def kept(skim: Skim, place: str) -> Skim:
-    """The skim without what is switched off; its budget is what is left. It may be empty."""
-    off = _off(skim, place)
+    """As wanted, without what is switched off; its budget is what is left. It may be empty."""
+    skim, off = as_wanted(skim, place), _off(skim, place)
     if not off:
         return skim
     left = replace(
@@ -54,6 +60,7 @@ def show(library: Library, skim: Skim, place: str, play: Play) -> None:
     with watching:
         _player(library, skim, left, place)
         _length(skim, left)
+        st.toggle(elements.BLUR_LABEL, key=_blur_box(place), help=elements.BLUR_HELP)
         if left.parts:
             downloads(library, left, place)
     with choosing, elements.errors_shown():
@@ -66,8 +73,10 @@ def _player(library: Library, skim: Skim, left: Skim, place: str) -> None:
         elements.play(film, name="Summary")
         return
     before = rendering.last_played(place)
-    # While segments are switched, what was rendered of the same summary stays to be watched.
-    if before is not None and set(before.parts) <= set(skim.parts):
+    # While segments are switched, what was rendered of the same summary stays to be watched; but
+    # never people that are to be blurred.
+    may_stay = before is not None and before.blur_people >= left.blur_people
+    if before is not None and may_stay and set(before.parts) <= set(skim.parts):
         film = preview.known_skim(library, before).get("mp4")
         if film is not None:
             elements.play(film, name="Summary before the last changes")
@@ -139,6 +148,10 @@ def _segments(library: Library, skim: Skim, place: str, play: Play) -> None:
             "Switch all on", key=f"all-on-{place}", icon=":material/undo:", type="tertiary",
             on_click=_switch_all_on, args=(place,),
         )  # fmt: skip
+
+
+def _blur_box(place: str) -> str:
+    return f"blur-{place}"
 
 
 def _off(skim: Skim, place: str) -> frozenset[int]:

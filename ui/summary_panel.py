@@ -54,7 +54,8 @@ def _made(library: Library, video: VideoRecord, query: str, seconds: float | Non
     # A library that may only be read does not remember it.
     st.session_state.setdefault(_kept(video), {})[_name(summary)] = summary
     then = {_next(video): _name(summary)}
-    rendering.wish(place_of(video), Skim.of(video, summary), then)
+    place = place_of(video)
+    rendering.wish(place, skim_panel.as_wanted(Skim.of(video, summary), place), then)
 
 
 def _length(library: Library, video: VideoRecord, there: bool) -> float | None:
