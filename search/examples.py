@@ -116,6 +116,8 @@ def read_picture(path: Path, short_side: int) -> UInt8[np.ndarray, "h w 3"]:
     Raises:
         QueryError: the file is absent, is no picture, is damaged, or too large or narrow.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise QueryError(f"{path}: is no picture but a pipe or a device; name a file")
     try:
         # Pillow warns of what is large; our own limit is checked before a pixel is decoded.
         quiet = warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning)

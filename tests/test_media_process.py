@@ -217,11 +217,16 @@ def test_output_is_limited(tmp_path: Path) -> None:
 
 def test_the_process_has_its_limits_before_it_begins() -> None:
     limits = replace(DEFAULT_LIMITS, memory_mb=512, output_mb=3)
-    with FfmpegRun(subject=Path("film.mp4"), time_limit=4000.0, limits=limits) as run:
-        run.start(["/bin/sh", "-c", "(ulimit -c; ulimit -f; ulimit -v; ulimit -t) >&2"])
-        assert run.returncode() == 0
-    core, blocks, kilobytes, seconds = run.lines
-    assert (core, int(blocks) * 512, int(kilobytes)) == ("0", 3 << 20, 512 << 10)
+    core, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
+    try:
+        with FfmpegRun(subject=Path("film.mp4"), time_limit=4000.0, limits=limits) as run:
+            run.start(["/bin/sh", "-c", "(ulimit -c; ulimit -f; ulimit -v; ulimit -t) >&2"])
+            assert run.returncode() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (core, most))
+    dump, blocks, kilobytes, seconds = run.lines
+    assert (dump, int(blocks) * 512, int(kilobytes)) == ("0", 3 << 20, 512 << 10)
     assert int(seconds) == 2 * 4 * 3600 * (os.cpu_count() or 1)
 
 

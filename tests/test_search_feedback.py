@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,14 @@ def test_what_is_no_picture(colour_encoder, tmp_path: Path):
     (tmp_path / "cut.jpg").write_bytes(whole.read_bytes()[:2000])
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "empty.png").touch()
+    os.mkfifo(tmp_path / "pipe.png")
     Image.new("L", (10, 4000)).save(tmp_path / "narrow.png")
     Image.new("1", (20_000, 6_000)).save(tmp_path / "large.png")
     Image.new("1", (20_000, 20_000)).save(tmp_path / "huge.png")
     for name, expected in {
         "gone.png": "cannot be read: No such file",
         ".": "cannot be read: Is a directory",
+        "pipe.png": "is no picture but a pipe",
         "text.png": "is no picture that can be read; use JPEG, PNG",
         "empty.png": "is no picture",
         "cut.jpg": "cannot be read: .*truncated",
