@@ -186,3 +186,14 @@ def test_what_was_written_once_is_kept(library):
     assert again["video"] == first["video"]
     assert Path(again["video"]).stat().st_ino == made
     assert Path(again["html"]).parent == Path(first["video"]).parent
+
+
+def test_people_are_blurred_when_asked_for_and_the_manifest_says_how_well(library, tmp_path):
+    plain = ("flag.mp4", "--seconds", 2, "--format", "png,json", "--out", tmp_path / "out")
+    done = run(*plain, "--blur-people")
+    assert "as far as they are found" in done.stderr
+    blurred = told(*plain, "--blur-people")
+    assert blurred["blurred"] == "people, best effort"
+    assert "blurred" not in told(*plain)
+    again = told("--from", blurred["files"]["json"], "--format", "json", "--out", tmp_path / "two")
+    assert again["blurred"] == "people, best effort"
