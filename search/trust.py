@@ -26,6 +26,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import cache
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -73,6 +74,10 @@ _PRODUCTS = 60_000_000
 _LEAST_TEXTS = 300
 _BLOCK = 32  # texts whose similarities to all frames are in memory at a time
 _KEPT_NULLS = 16
+_GROWN = 1.1  # times the clips that a null was made of, up to which it serves
+
+
+_Stamp = dict[str, Any]
 
 
 def false_alarm_rates(
@@ -122,29 +127,46 @@ def prepare(library: Library) -> None:
     Raises:
         LibraryError, EncoderError: as false_alarm_rates.
     """
-    library.in_one_state(lambda: _nulls_of(library).null(library, None))
+    library.in_one_state(lambda: _nulls_of(library).null(library, None, fresh=True))
 
 
 class _Nulls:
-    """One library's null distributions, by the videos searched, for the catalog as it is now."""
+    """One library's null distributions, by the videos searched, for the catalog as it is now.
+
+    While videos are indexed into a library its own serves on until a tenth was added: to make it
+    takes seconds, and a search would find it outdated again and again. Its rates are then too low
+    by about as much as was added.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._state: Generation | None = None
         self._nulls: dict[frozenset[int] | None, Null | None] = {}
+        self._made: tuple[_Stamp, Null | None] | None = None  # of the whole library
 
-    def null(self, library: Library, scope: frozenset[int] | None) -> Null | None:
+    def null(
+        self, library: Library, scope: frozenset[int] | None, *, fresh: bool = False
+    ) -> Null | None:
+        """`fresh`: that of the library must be of this very state."""
         with self._lock:
             now = library.catalog.generation()
             if now != self._state:
                 self._nulls.clear()
                 self._state = now
+            if fresh:
+                self._nulls.pop(None, None)
             if scope not in self._nulls:
                 if len(self._nulls) == _KEPT_NULLS:
                     del self._nulls[next(iter(self._nulls))]
-                kept = scope is None
-                self._nulls[scope] = _load_or_make(library) if kept else _make(library, scope)
+                whole = scope is None
+                self._nulls[scope] = self._whole(library, fresh) if whole else _make(library, scope)
             return self._nulls[scope]
+
+    def _whole(self, library: Library, fresh: bool) -> Null | None:
+        stamp = _stamp(library)
+        if self._made is None or not _serves(self._made[0], stamp, fresh):
+            self._made = _load_or_make(library, stamp, fresh)
+        return self._made[1]
 
 
 _opening = threading.Lock()
@@ -224,11 +246,17 @@ def _through_stages(library: Library, scope: frozenset[int] | None) -> Null | No
 def _hubness(
     library: Library, null: Null, records: Sequence[ClipRecord]
 ) -> Float32[np.ndarray, "c"]:
+    near = np.full(len(records), np.inf, np.float32)
     if len(null.clip_ids):
-        return null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
-    bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
-    matrix = matrix_of(library, records)
-    return hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[0]
+        near = null.hubness_of(np.array([record.id for record in records], dtype=np.int64))
+    # Of clips that were added since, as of those of a large library, it is that of the clip alone:
+    # never less than with its surroundings, so that too little is claimed and not too much.
+    unknown = np.flatnonzero(np.isinf(near))
+    if len(unknown):
+        bank = bank_vectors(library.encoder)[:_TEXTS_IN_STAGES]
+        matrix = matrix_of(library, [records[i] for i in unknown.tolist()])
+        near[unknown] = hubness(scores_in_one_pass(matrix, bank, first_stage(library)))[0]
+    return near
 
 
 def matrix_of(library: Library, records: Sequence[ClipRecord]) -> FrameMatrix:
@@ -304,7 +332,7 @@ def null_problem(library: Library) -> str:
     return ""
 
 
-def _read(library: Library) -> tuple[str, Null]:
+def _read(library: Library) -> tuple[_Stamp, Null]:
     """The stamp and the null that the file holds, which ends with the checksum of the rest."""
     content = (library.root / "index" / _FILE).read_bytes()
     content, checksum = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -312,43 +340,52 @@ def _read(library: Library) -> tuple[str, Null]:
         raise ValueError("its checksum does not fit")
     with np.load(io.BytesIO(content), allow_pickle=False) as kept:
         names = [field.name for field in fields(Null)]
-        return str(kept["stamp"]), Null(**{name: kept[name] for name in names})
+        return json.loads(str(kept["stamp"])), Null(**{name: kept[name] for name in names})
 
 
-def _load_or_make(library: Library) -> Null | None:
-    """The null of the whole library, from its file if that is of this very state, else made anew.
+def _load_or_make(library: Library, stamp: _Stamp, fresh: bool) -> tuple[_Stamp, Null | None]:
+    """The null of the whole library and what it is of: from its file if that serves, else anew.
 
     Processes that write it at once write the same; a mixture would fail its checksum.
     """
-    stamp = _stamp(library)
     # Not there yet, damaged, or of another version.
     with contextlib.suppress(OSError, ValueError, KeyError):
         of, kept = _read(library)
-        if of == stamp:
-            return kept
+        if _serves(of, stamp, fresh):
+            return of, kept
     null = _make(library, None)
     if null is not None:
         content = io.BytesIO()
-        np.savez(content, stamp=np.array(stamp), **asdict(null))
+        np.savez(content, stamp=np.array(json.dumps(stamp)), **asdict(null))
         whole = [content.getvalue(), hashlib.sha256(content.getvalue()).digest()]
         with contextlib.suppress(StorageError):  # a library that may only be read
             write_atomically(library.root / "index" / _FILE, whole)
-    return null
+    return stamp, null
 
 
-def _stamp(library: Library) -> str:
-    """All that the null of a whole library depends on."""
+def _stamp(library: Library) -> _Stamp:
+    """All that the null of a whole library depends on, as JSON has it."""
     settings = library.settings
-    return json.dumps(
-        {
-            "format": _FORMAT,
-            "catalog": asdict(library.catalog.generation()),
-            "encoder": asdict(library.catalog.stamp() or library.encoder.stamp),
-            "bank": _bank_sha256(),
-            "pooler": _identity(library.pooler),
-            "settings": [settings.exact_clips, settings.candidates, settings.temperature],
-        }
-    )
+    stamp: _Stamp = {
+        "format": _FORMAT,
+        "catalog": asdict(library.catalog.generation()),
+        "clips": library.catalog.num_clips()[0],
+        "in_one_pass": _in_one_pass(library, None),
+        "encoder": asdict(library.catalog.stamp() or library.encoder.stamp),
+        "bank": _bank_sha256(),
+        "pooler": _identity(library.pooler),
+        "settings": [settings.exact_clips, settings.candidates, settings.temperature],
+    }
+    return cast(_Stamp, json.loads(json.dumps(stamp)))
+
+
+def _serves(of: _Stamp, stamp: _Stamp, fresh: bool) -> bool:
+    """Whether a null of one state may tell the rates of another: the same, or hardly grown."""
+    if fresh or of == stamp:
+        return of == stamp
+    then, now = of["catalog"]["generation"], stamp["catalog"]["generation"]
+    grown = of | {"clips": stamp["clips"], "catalog": of["catalog"] | {"generation": now}}
+    return grown == stamp and then < now and stamp["clips"] <= _GROWN * of["clips"]
 
 
 @cache

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, strategies
 
 from benchmarks.feature_videos import put_video
+from search import trust
 from search.bank import bank_texts, bank_vectors
 from search.candidates import find_candidates, with_context
 from search.null import Null, best_places, hubness, peak, rivals, value
@@ -354,3 +355,35 @@ def test_a_damaged_cache_of_the_bank_is_encoded_again(
     assert encoder.texts_encoded == 2 * len(bank_texts())
     assert np.array_equal(bank_vectors(encoder), right)
     assert encoder.texts_encoded == 2 * len(bank_texts())
+
+
+def test_while_a_library_grows_its_null_serves_on_for_a_tenth(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    real = trust._make
+    monkeypatch.setattr(trust, "_make", lambda *args: made.append(args[1]) or real(*args))
+    for number in range(10):
+        put_video(library, f"old{number}", noise(16, number))  # 4 clips each
+    prepare(library)
+    assert made == [None]
+    added = put_video(library, "new", film_of(3))  # 2 clips
+    rate, video = lowest_rate(library, "axis 3")
+    assert made == [None]
+    assert video == added  # what was added can match, too
+    assert rate < 0.05
+    with Library.open(library.root, encoder="axes") as other:  # nor is it made to ask once
+        other.__dict__["encoder"] = library.encoder
+        assert lowest_rate(other, "axis 3") == (rate, added)
+    assert made == [None]
+
+    prepare(library)  # at the end of a run
+    assert made == [None] * 2
+    assert lowest_rate(library, "axis 3")[1] == added
+    for number in range(2):
+        put_video(library, f"more{number}", noise(16, 90 + number))
+    lowest_rate(library, "axis 3")
+    assert made == [None] * 3
+    library.catalog.delete_video(added)
+    lowest_rate(library, "axis 3")
+    assert made == [None] * 4
