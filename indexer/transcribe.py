@@ -205,15 +205,14 @@ class _Run:
 
     def _save(self, video: VideoRecord, cues: Sequence[Cue]) -> None:
         library = self._library
-        vectors = None
-        if cues:
-            heard = Subtitles(tuple(cues), stamp="")
-            vectors = encode_cues(heard, library.encoder, library.settings.batch_size)
 
         def commit() -> None:
             now = library.catalog.video(video.id)
             if now is None or now.fingerprint.sha256 != video.fingerprint.sha256:
                 raise MediaError(video.path, "was indexed anew meanwhile; transcribe it once more")
+            # Under the lock: only now is it certain with which encoder the library is searched.
+            heard = Subtitles(tuple(cues), stamp="")
+            vectors = encode_cues(heard, library.encoder, library.settings.batch_size)
             library.catalog.save_speech(video.id, cues, vectors, model=self._model.name)
 
         _locked(library, commit)
