@@ -34,6 +34,7 @@ _LEAST_TEXT = 12  # bytes; shorter lines are said in many videos
 _LEAST_NAME = 5
 _LEAST_DISTINCT = 8  # values of bytes in a piece: else it is a flat picture or padding
 _CHUNK = 8 << 20
+_TELLING = (".npy", ".jpg", ".png", ".mp4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +99,20 @@ def needles_of(library: Library, video: VideoRecord, names: Iterable[str]) -> li
 
 
 def needles_of_file(path: Path, root: Path) -> list[Needle]:
-    """Pieces of a file, evenly chosen."""
-    kind = path.relative_to(root).parts[0].rstrip("s")  # feature, picture, skim
-    count = _MOST if path.suffix == ".npy" else 4
+    """Pieces of a file of features, or of the second half of a picture or film, evenly chosen.
+
+    In the first half are tables that many files have; pages and lists have words that all have.
+    """
     found: list[Needle] = []
+    if path.suffix not in _TELLING:
+        return found
+    kind = path.relative_to(root).parts[0].rstrip("s")  # feature, picture, skim
+    count, first = (_MOST, 0) if path.suffix == ".npy" else (4, 4)
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             for number in range(count):
-                file.seek(size * (2 * number + 1) // (2 * count))
+                file.seek(size * (2 * (first + number) + 1) // (2 * (first + count)))
                 found += _piece(kind, file.read(4 * _WINDOW))
     except OSError:  # damaged or gone: then there is nothing of it to find
         return found
