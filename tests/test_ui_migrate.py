@@ -166,6 +166,8 @@ def test_searches_in_words_are_remembered(videos, tmp_path, monkeypatch):
     monkeypatch.setenv("VIDSIFT_QUESTION_HISTORY", "false")
     vidsift("search", "magenta")
     assert len(asked()) == 3
+    assert "3 questions are forgotten" in vidsift("forget", "--questions").stderr
+    assert asked() == []
 
 
 @pytest.mark.slow

@@ -42,6 +42,9 @@ def forget(
             "--also-trained", help="Remove the library's trained poolers and saliencies, too"
         ),
     ] = False,
+    questions: Annotated[
+        bool, typer.Option("--questions", help="Forget all questions that were asked, too")
+    ] = False,
     wait: WaitOption = False,
     library: LibraryOption = None,
     as_json: JsonOption = False,
@@ -54,11 +57,14 @@ def forget(
     """
     from indexer.forget import forget_videos
     from ui.progress import share_shown
+    from vidsift.store import history
 
     with open_library(context, library, wait=wait) as opened:
         chosen = list({video.id: video for video in map(opened.video, names or ())}.values())
         if chosen and not yes:
             _confirm(chosen)
+        if questions:
+            err.print(f"{history.forget(opened.catalog)} questions are forgotten")
         with share_shown("forgetting", str(opened.root), err) as show:
             done = forget_videos(
                 opened, chosen, also_trained=also_trained, kept_out=keep_out, progress=show
@@ -67,7 +73,7 @@ def forget(
     if done.proof is None:
         if as_json:
             print_json(_json(done))
-        else:
+        elif not questions:
             out.print(f"nothing to forget: name a video of {root}")
         return
     notes = _notes(done, keep_out, also_trained)

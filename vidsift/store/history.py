@@ -87,6 +87,9 @@ def forget(catalog: CatalogReader, *naming: str) -> int:
     """
     sought = [text.casefold() for text in naming]
     with writing(catalog._engine) as connection:
+        if connection.dialect.name == "sqlite":
+            # What is deleted is overwritten at once. Of this connection, until it is closed.
+            connection.exec_driver_sql("PRAGMA secure_delete = ON")
         rows = connection.execute(sa.select(asked_questions.c.id, asked_questions.c.question)).all()
         gone = [
             row.id
