@@ -5,6 +5,7 @@ A space is built from the command line (`vidsift migrate`), which goes on when t
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
@@ -15,6 +16,7 @@ from search.compare import Comparison, compare_spaces, questions_of
 from ui import background, coverage, elements, session
 from ui.background import Drawn, Job
 from vidsift.library import Library
+from vidsift.store.locks import holder_of
 from vidsift.store.spaces import Space
 from vidsift.store.switching import Switched
 
@@ -39,7 +41,13 @@ def show(library: Library) -> Drawn | None:
     )
     change: Job[str] | None = background.newest(_CHANGE)
     if change is not None and change.running:
-        return change, background.panel(st.empty(), change, _CHANGE)
+        draw = background.panel(st.empty(), change, _CHANGE)
+
+        def draw_it() -> None:
+            change.now = _waiting_for(library)
+            draw()
+
+        return change, draw_it
     if change is not None:
         _changed(change)
     for status in statuses:
@@ -54,6 +62,14 @@ def show(library: Library) -> Drawn | None:
         if compare is not None:
             _compared(compare, statuses)
     return None
+
+
+def _waiting_for(library: Library) -> str:
+    """Which other writer is waited for, which a change does for as long as it takes."""
+    holder = holder_of(library.root)
+    if holder is None or (holder.pid == os.getpid() and holder.command == "vidsift migrate"):
+        return ""
+    return f"waiting for another vidsift that writes: {holder}"
 
 
 def _space(status: SpaceStatus) -> None:
@@ -178,12 +194,16 @@ def _begin_switch(space: Space, *, without_missing: bool) -> None:
             coverage.look_again()
         said = f"Searched from now on: {space.stamp.name}."
         if done.left_out:
-            said += f" {len(done.left_out):,} videos are left out of the search."
+            said += f" Left out of the search: {_videos(len(done.left_out))}."
         if done.back:
-            said += f" {len(done.back):,} videos are searched again."
+            said += f" Searched again: {_videos(len(done.back))}."
         return said
 
     _begin(f"Changing over to {space.stamp.name}", work)
+
+
+def _videos(count: int) -> str:
+    return "1 video" if count == 1 else f"{count:,} videos"
 
 
 def _begin_discard(space: Space) -> None:
