@@ -308,12 +308,11 @@ class Decoding:
         # What comes now has nothing to go with it, and must not pile up.
         self._small.is_over = self._samples.is_over = True
         status = self._run.returncode()
-        # One frame of an absurd size among good ones is damage, and no more than a note.
-        failed = status != 0 or self._first_pts is None
-        if failed and (limit := self._run.limit_error(status)):
+        if limit := self._run.limit_error(status):
             raise limit
         if self._first_pts is None:
-            raise MediaError(
+            # One frame of an absurd size among good ones is damage, and no more than a note.
+            raise self._run.pixel_error() or MediaError(
                 self._probe.path, f"no frame could be decoded: {self._run.reason(status)}"
             )
         notes = []

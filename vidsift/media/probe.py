@@ -64,7 +64,7 @@ def probe(path: Path, *, limits: MediaLimits = DEFAULT_LIMITS) -> VideoProbe:
         lines = list(run.lines)
         header = next((n for n, line in enumerate(lines) if _INPUT.match(line)), None)
         if header is None:
-            if limited := run.limit_error(status):
+            if limited := run.limit_error(status) or run.pixel_error():
                 raise limited
             if len(lines) == MAX_LINES:
                 raise MediaLimitError(path, f"says more than {MAX_LINES:,} lines about itself")
@@ -74,8 +74,10 @@ def probe(path: Path, *, limits: MediaLimits = DEFAULT_LIMITS) -> VideoProbe:
         header_lines = 1 + sum(bool(line.rstrip()) for line in more)
         described = _parse(path, lines[header : header + 1] + lines[header + header_lines :])
         if described is None:
-            raise run.limit_error(status) or NotAVideoError(
-                path, "has a video stream whose picture size cannot be read"
+            raise (
+                run.limit_error(status)
+                or run.pixel_error()
+                or NotAVideoError(path, "has a video stream whose picture size cannot be read")
             )
     if described.width * described.height > limits.max_pixels:
         raise too_many_pixels(path, described.width, described.height, limits)

@@ -241,14 +241,20 @@ class FfmpegRun:
                 f"{self.output.parent}: the disk filled up while {self.output.name} was written; "
                 "free some space and try again"
             )
-        return self.limit_error(returncode) or MediaError(self.subject, self.reason(returncode))
+        limited = self.limit_error(returncode) or self.pixel_error()
+        return limited or MediaError(self.subject, self.reason(returncode))
+
+    def pixel_error(self) -> MediaLimitError | None:
+        """The error to raise if no picture could be used because of its size."""
+        found = _TOO_MANY_PIXELS.search("\n".join(self.lines))
+        if found is None or not int(found[1]) * int(found[2]):
+            return None
+        return too_many_pixels(self.subject, int(found[1]), int(found[2]), self._limits)
 
     def limit_error(self, returncode: int) -> MediaLimitError | None:
-        """The error to raise if the run, which failed, did so because of a limit."""
+        """The error to raise if the run failed because it ran into a limit."""
         limits = self._limits
         said = "\n".join(self.lines)
-        if found := _TOO_MANY_PIXELS.search(said):
-            return too_many_pixels(self.subject, int(found[1]), int(found[2]), limits)
         reason = ""
         if returncode == -signal.SIGXCPU:
             reason = "took more CPU time than its time limit stands for; raise media_time_limit"
