@@ -202,7 +202,7 @@ def test_from_an_empty_folder_to_search_and_summary(page, server, photo_films):
     _go_to(page, "Summaries", welcome.or_(boards))
     _go_to(page, "Library", box)
     _wait_or_reload(page, page.get_by_text("Indexing is done: 2 indexed"))
-    page.get_by_text("2 of 2 videos searchable").wait_for()
+    page.get_by_text("2 of 2 videos searchable").first.wait_for()
 
     _go_to(page, "Search", page.get_by_label("Question"))
     first = page.locator('[class*="st-key-tile-clip-m0"]')
@@ -233,6 +233,43 @@ def test_from_an_empty_folder_to_search_and_summary(page, server, photo_films):
     page.keyboard.press("Escape")
     page.locator('[role="dialog"]').wait_for(state="detached")
     _stand_a_question(page)
+
+
+def test_what_is_damaged_is_found_and_repaired_while_another_session_searches(
+    page, server, photo_films, tmp_path
+):
+    from indexer import index_videos
+    from vidsift.library import Library
+
+    with Library.open(tmp_path / "library", create=True) as library:
+        index_videos(library, [photo_films])
+        video = library.video("garden.mp4")
+    spoilt = tmp_path / "library" / "features" / video.feature_file
+    with spoilt.open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\x11")
+    address, _ = server
+    page.goto(f"{address}/library")
+    check = page.get_by_role("radio", name="Check and repair")
+    check.click()
+    page.get_by_role("button", name="Check now").click()
+    _wait_or_reload(page, page.get_by_text("1 gap"))
+    page.get_by_text("its checksum is another").wait_for()
+    page.get_by_text("index 1 video anew from the file: garden.mp4").wait_for()
+    # The head of every view says it, and why; the rest is searched, by other sessions too.
+    other = page.context.browser.new_page()
+    other.set_default_timeout(60_000)
+    other.goto(f"{address}/search?q=a+temple")
+    other.get_by_role("button", name="1 of 2 videos searchable").click()
+    other.get_by_text("its features are not what was stored").first.wait_for()
+    other.locator('[class*="st-key-tile-clip-m0"]').wait_for()
+    assert other.get_by_text("was not searched").is_visible()
+    page.get_by_role("button", name="Repair", exact=True).click()
+    _wait_or_reload(page, page.get_by_text("Nothing is wrong"))
+    page.get_by_text(f"indexed {video.path} anew").wait_for()
+    page.get_by_text("2 of 2 videos searchable").first.wait_for()
+    _ask(other, "a flower", other.locator(".vs-name", has_text="garden.mp4"))
+    assert not other.get_by_text("was not searched").is_visible()
 
 
 def _make_a_summary(page) -> None:
