@@ -121,7 +121,10 @@ def _file_lock(file: Path, me: Holder) -> Iterator[bool]:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise StorageError(f"{file.parent}: cannot be written: {error.strerror}") from error
+        raise StorageError(
+            f"{file.parent}: cannot be written: {error.strerror}; free some space or mend the"
+            " permissions"
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,7 +132,10 @@ def _file_lock(file: Path, me: Holder) -> Iterator[bool]:
             yield False
             return
         except OSError as error:
-            raise StorageError(f"{file}: cannot be locked: {error.strerror}") from error
+            raise StorageError(
+                f"{file}: cannot be locked: {error.strerror}; put the library on a file system"
+                " that has locks"
+            ) from error
         _say_who(descriptor, json.dumps(asdict(me)).encode())
         try:
             yield True

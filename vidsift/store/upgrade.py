@@ -35,7 +35,10 @@ def upgrade(url: str, revision: str = "head") -> str:
         try:
             file.touch()
         except OSError as error:
-            raise StorageError(f"{file}: cannot be created: {error.strerror}") from error
+            raise StorageError(
+                f"{file}: cannot be created: {error.strerror}; free some space or mend the"
+                " permissions"
+            ) from error
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     with _migrating(url) as config:
         now = MigrationContext.configure(config.attributes["connection"]).get_current_revision()
