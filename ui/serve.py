@@ -243,7 +243,9 @@ def _check_login(file: Path) -> None:
     try:
         import authlib  # type: ignore[import-untyped]  # noqa: F401
     except ImportError as error:
-        raise ConfigError("--login needs the package Authlib: pip install Authlib") from error
+        raise ConfigError(
+            "--login needs the package Authlib; install it with: pip install 'vidsift[login]'"
+        ) from error
 
 
 def _require_free(address: str, port: int) -> None:
