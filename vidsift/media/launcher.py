@@ -17,6 +17,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
+__all__ = ["confine", "launch", "limit"]
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 
