@@ -357,6 +357,7 @@ def test_an_answer_that_lacks_what_is_damaged_says_so_and_leads_to_the_repair(se
     (left_out,) = [each for each in page.expander if "not searched" in each.label]
     assert left_out.label == "1 video is damaged and was not searched: run a repair"
     assert "not what was stored" in reasons(page)["lawn.mkv"]
+    assert "2 of 4 videos searchable" in headers(page)  # found out only by this very answer
     assert "lawn.mkv" not in texts(page)  # the rest is answered
     assert "flag.mp4" in texts(page)
     page = press(page, "left-out-repair")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import streamlit as st
@@ -19,7 +19,7 @@ from vidsift.library import Library
 from vidsift.store.records import Generation
 from vidsift.types import VideoRecord
 
-__all__ = ["STATES", "Coverage", "coverage", "look_again", "reasons", "show"]
+__all__ = ["STATES", "Coverage", "coverage", "look_again", "reasons", "require_told", "show"]
 
 STATES = {"damaged": "damaged", "failed": "not usable", "missing": "file is gone"}
 """What a video is that cannot be searched, in words; what needs a person's eye first."""
@@ -34,6 +34,10 @@ _FRESH_SECONDS = 5.0
 _QUICK_SECONDS = 0.1
 _REST = 20  # times as long as a look took, where it is not quick, before the next one
 _SHOWN = 8  # videos of each state
+
+_TOLD = "coverage-told"
+_FOUND = "coverage-found"
+"""Keys of the session's state: ids of videos that the head of the view names, or has to name."""
 
 NotSearchable = tuple[VideoRecord, str, str]
 """A video, its state (a key of STATES) and the reason."""
@@ -105,6 +109,7 @@ def show() -> None:
         found = coverage(session.current().library())
     except VidsiftError:  # which the view says
         return
+    st.session_state[_TOLD] = frozenset(video.id for video, _, _ in found.rest)
     if not found.total:
         return
     text = f"{found.searchable:,} of {found.total:,} videos searchable"
@@ -121,6 +126,16 @@ def show() -> None:
                     "Check and repair", key="coverage-check", icon=":material/healing:"
                 ):
                     elements.open_library("Check and repair")
+
+
+def require_told(video_ids: Iterable[int]) -> None:
+    """Run the page again where what it has just found out is not yet said at its head."""
+    before = st.session_state.get(_FOUND, frozenset())
+    found = frozenset(video_ids)
+    if not found <= before | st.session_state.get(_TOLD, frozenset()):
+        st.session_state[_FOUND] = before | found  # once for each, whatever comes of it
+        look_again()
+        st.rerun()
 
 
 def reasons(found: Coverage) -> None:

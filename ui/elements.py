@@ -116,6 +116,7 @@ _STYLE = """
 .vs-facts b {font-weight: 600}
 [class*="st-key-tile-"] {position: relative; gap: 0; overflow: hidden; border-radius: .5rem;
   background: #181a1e}
+[class*="st-key-tile-"] [data-testid="stFullScreenFrame"] > div,
 [class*="st-key-tile-"] [data-testid="stImage"],
 [class*="st-key-tile-"] [data-testid="stImageContainer"] {width: 100%}
 [class*="st-key-tile-"] img {width: 100% !important; aspect-ratio: 16 / 9; object-fit: contain;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ui import across_panel, elements, question_form, session
+from ui import across_panel, coverage, elements, question_form, session
 from ui.question_form import Asked
 from ui.result_card import card, video_card
 from vidsift.library import Library
@@ -89,6 +89,7 @@ def _say(answer: Answer, wanted: int) -> None:
 
 def _say_left_out(answer: Answer) -> None:
     """An answer that lacks what is damaged must not look complete."""
+    coverage.require_told(each.video_id for each in answer.left_out)
     count = len(answer.left_out)
     what = "1 video is damaged and was" if count == 1 else f"{count:,} videos are damaged and were"
     with st.expander(
