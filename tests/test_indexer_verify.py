@@ -315,6 +315,15 @@ def test_damaged_rows_do_not_answer_in_small_or_large_libraries(
             assert [each.video_id for each in answer.left_out] == [1]
 
 
+def test_a_video_whose_entry_is_gone_is_not_silently_lacking(library: Library) -> None:
+    library.close()
+    change(library, "DELETE FROM videos WHERE id = 1")
+    with Library.open(library.root, encoder="colour") as again:
+        again.__dict__["encoder"] = _encoder()
+        (left_out,) = SearchEngine(again).ask("red", 5).left_out
+        assert (left_out.video_id, "entry" in left_out.reason) == (1, True)
+
+
 def test_an_index_is_not_saved_without_what_is_left_out(library: Library) -> None:
     file = library.root / "index" / "vectors.faiss"
     before = file.read_bytes()

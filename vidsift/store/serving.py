@@ -23,7 +23,7 @@ from vidsift.store.connection import reading
 from vidsift.store.features import FeatureStore
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.records import Generation
-from vidsift.store.schema import videos
+from vidsift.store.schema import clips, videos
 from vidsift.types import LeftOut
 
 __all__ = ["Inspection"]
@@ -51,6 +51,12 @@ _ENTRIES = sa.select(
     videos.c.seal,
     videos.c.path,
 ).where(videos.c.status == "searchable")
+# The same columns of those whose row is gone, in order to be treated alike.
+_LOST = (
+    sa.select(clips.c.video_id, *(sa.literal("") for _ in range(4)), sa.literal("(unknown)"))
+    .distinct()
+    .where(clips.c.video_id.not_in(sa.select(videos.c.id)))
+)
 
 
 class Inspection:
@@ -61,6 +67,7 @@ class Inspection:
         self._features = features
         self._lock = threading.Lock()
         self._state: Generation | None = None  # of which the entries are
+        self._lost_of: Generation | None = None  # for which videos without entries were looked for
         self._entries: dict[int, _Entry] = {}
         self._whole: dict[int, _Entry] = {}
         self._damaged: dict[int, tuple[_Entry, LeftOut]] = {}
@@ -85,6 +92,8 @@ class Inspection:
                 and self._whole.get(video_id) != self._entries[video_id]
             }
             found = self._reasons(due) if due else {}
+            if video_ids is None:
+                self._note_lost()
             for video_id, reason in found.items():
                 entry = due[video_id]
                 if reason:
@@ -119,6 +128,16 @@ class Inspection:
             if self._entries.get(video_id) == entry
         }
         self._state = state
+
+    def _note_lost(self) -> None:
+        """Leave out, by name, videos of which clips are left but no entry: so somebody is told."""
+        if self._lost_of == self._state:
+            return
+        for video_id, entry in self._read(_LOST).items():
+            reason = "its entry in the catalog is gone; run `vidsift repair`"
+            self._damaged[video_id] = (entry, LeftOut(video_id, Path(entry.path), reason))
+            _log.warning("video %d is not searched: %s", video_id, reason)
+        self._lost_of = self._state
 
     def _read(self, query: sa.Select[Any], *, live: bool = False) -> dict[int, _Entry]:
         with reading(self._catalog._engine, live=live) as connection:
