@@ -47,6 +47,8 @@ __all__ = [
 _ROOM = 1.1
 _BATCH = 1000
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
+# At emptying the log while others read.
+_TRIES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +331,11 @@ def scrub(catalog: Catalog) -> None:
             # Past SQLAlchemy, which would begin a transaction: VACUUM takes none.
             driver.execute("PRAGMA secure_delete = ON")
             driver.execute("VACUUM")
-            busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            # Each try waits ten seconds for whoever began to read before it.
+            for _ in range(_TRIES):
+                busy = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+                if not busy:
+                    break
         except sqlite3.Error as error:
             raise exc.DBAPIError("VACUUM", None, error) from error
     if busy:
