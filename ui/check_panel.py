@@ -153,7 +153,7 @@ def _listed_gaps(kind: str, gaps: Sequence[Gap]) -> None:
         for cause, names in list(by_cause.items())[:_SHOWN]:
             elements.reason(_several(names, _SHOWN), cause, tooltip="\n".join(names))
         if (more := len(by_cause) - _SHOWN) > 0:
-            elements.line(f"and {more:,} more; `vidsift verify` names them all", "small")
+            elements.line(f"and {more:,} more; vidsift verify names them all", "small")
 
 
 def _order(kind: str) -> int:

@@ -303,7 +303,7 @@ def _best(result: Any) -> str:
 def _how_to_build(library: Library) -> None:
     elements.line("Build the space of another encoder", "name")
     elements.line(
-        "In a terminal; it can be broken off and goes on where it was. `vidsift encoders` lists"
+        "In a terminal; it can be broken off and goes on where it was. vidsift encoders lists"
         " what there is. Searching goes on meanwhile.",
         "small",
     )
