@@ -23,6 +23,7 @@ from indexer.traces import Needle, Proof, Trace, look_for
 from indexer.trying import TRYING
 from search.evaluation_history import HISTORY_FILE
 from vidsift.library import Library
+from vidsift.store.files import remove_file
 from vidsift.store.forgetting import delete_videos, fts_words, require_room, rows_of_videos, scrub
 from vidsift.types import Fingerprint, VideoRecord
 
@@ -116,7 +117,7 @@ def finish_forgetting(library: Library, progress: _Tell | None = None) -> Forgot
     clean_tries(library.root / TRYING, task)
     scrub(library.catalog)
     size = file.stat().st_size
-    file.unlink()
+    remove_file(file)
     return Forgotten(
         videos=tuple(Path(path) for path in task.paths),
         rows=rows,

@@ -14,7 +14,12 @@ from vidsift.errors import StorageError
 from vidsift.library import Library
 from vidsift.store import files
 from vidsift.store.catalog import Catalog
-from vidsift.store.files import PART, write_atomically, write_folder_atomically
+from vidsift.store.files import (
+    PART,
+    remove_file,
+    write_atomically,
+    write_folder_atomically,
+)
 
 
 @pytest.fixture
@@ -153,3 +158,10 @@ def test_what_lies_in_the_way_of_the_sweep_is_no_reason_not_to_index(
     monkeypatch.undo()
     index_videos(indexed, [tmp_path / "videos"])
     assert "old.npy" not in _names(indexed.root / "features")
+
+
+def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    remove_file(tmp_path / "absent")
+    (tmp_path / "index").mkdir()
+    with pytest.raises(StorageError, match="index: cannot be removed: .*; mend the permissions"):
+        remove_file(tmp_path / "index")

@@ -11,7 +11,14 @@ from pathlib import Path
 
 from vidsift.errors import StorageError
 
-__all__ = ["PART", "make_folder", "put_in_place", "write_atomically", "write_folder_atomically"]
+__all__ = [
+    "PART",
+    "make_folder",
+    "put_in_place",
+    "remove_file",
+    "write_atomically",
+    "write_folder_atomically",
+]
 
 # What a writer that was killed leaves behind ends so.
 PART = ".part"
@@ -91,6 +98,21 @@ def put_in_place(part: Path, path: Path) -> None:
         os.close(descriptor)
     part.replace(path)
     _sync_folder(path.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        StorageError: it may not be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be removed: {error.strerror or error}; mend the permissions, and run"
+            " again"
+        ) from error
 
 
 def _part(path: Path) -> Path:
