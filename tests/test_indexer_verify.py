@@ -191,10 +191,24 @@ def test_an_index_that_says_it_is_of_now_must_hold_all(library: Library) -> None
     line, _, rest = file.read_bytes().partition(b"\n")
     now = library.catalog.generation().generation
     change(library, "DELETE FROM clip_vectors WHERE id = 1")
-    header = json.loads(line) | {"generation": now}
+    header = json.loads(line) | {"generation": now, "own_sha256": ""}
     file.write_bytes(json.dumps(header).encode() + b"\n" + rest)
     gaps = {gap.kind: gap.cause for gap in verify(library).gaps}
     assert gaps["index"] == "lacks 0 vectors and holds 1 that are not there"
+
+
+def test_what_the_index_says_of_itself_accuses_nobody_else(library: Library) -> None:
+    file = library.root / "index" / "vectors.faiss"
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"colour"', b'"colous"', 1))
+    assert (only_gap(library).kind, only_gap(library).cause) == (
+        "index",
+        "damaged in its first line",
+    )
+    file.write_bytes(whole)
+    change(library, "UPDATE library SET encoder_name = 'colous'")
+    kinds = {gap.kind: gap.cause for gap in verify(library).gaps}
+    assert "another encoder" in kinds["database"]
 
 
 def test_the_null_distribution_is_read(library: Library) -> None:

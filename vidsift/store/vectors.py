@@ -14,7 +14,7 @@ import json
 import logging
 import math
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from vidsift.errors import DamagedLibraryError, LibraryChangedError
-from vidsift.store.files import write_atomically
+from vidsift.store.files import remove_file, write_atomically
 from vidsift.store.reader import CatalogReader
 from vidsift.store.records import Generation
 from vidsift.store.replica import Replica, search_one
@@ -84,6 +84,14 @@ class _Header:
     trained_on: int
     count: int
     sha256: str
+    # Of all the other values; empty in a file of before there was any.
+    own_sha256: str = ""
+
+    def sealed(self) -> _Header:
+        """The same with the checksum that fits."""
+        values = {**asdict(self), "own_sha256": ""}
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+        return replace(self, own_sha256=digest)
 
 
 def open_index(
@@ -122,8 +130,8 @@ def stored_origin(folder: Path) -> tuple[Generation, EncoderStamp] | None:
     try:
         with (folder / _FILE).open("rb") as stream:
             header = _Header(**json.loads(stream.readline(1 << 16)))
-            if hashlib.sha256(stream.read()).hexdigest() != header.sha256:
-                return None
+        if header != header.sealed():
+            return None
         state = Generation(header.library_id, header.generation, header.deletions)
         return state, EncoderStamp(**header.encoder)
     except (OSError, ValueError, TypeError):
@@ -253,6 +261,8 @@ class FaissIndex:
             return None
         except (OSError, ValueError, TypeError) as error:
             return f"unreadable ({error})"
+        if header.own_sha256 and header != header.sealed():
+            return "damaged in its first line"
         numbers = (header.generation, header.deletions, header.trained_on, header.count)
         if not all(isinstance(number, int) for number in numbers):
             return "damaged"
@@ -409,7 +419,7 @@ class FaissIndex:
             count=len(self),
             sha256=hashlib.sha256(content.data).hexdigest(),
         )
-        line = json.dumps(asdict(header)).encode() + b"\n"
+        line = json.dumps(asdict(header.sealed())).encode() + b"\n"
         write_atomically(self._file, (line, content.data))
 
 
@@ -428,4 +438,4 @@ def _ids(index: Any) -> Int64[np.ndarray, "n"]:
 
 def drop_index(folder: Path) -> None:
     """Remove the index that is saved in `folder`, as after a switch to another encoder."""
-    (folder / _FILE).unlink(missing_ok=True)
+    remove_file(folder / _FILE)
