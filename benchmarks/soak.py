@@ -45,7 +45,7 @@ from summarizer import summarize, write_summary
 from summarizer.chapters import chapters_of
 from summarizer.summary import saliency_curve
 from ui.session import Workspace
-from vidsift.errors import MediaError, SummaryError, VideoNotFoundError
+from vidsift.errors import LibraryBusyError, MediaError, SummaryError, VideoNotFoundError
 from vidsift.library import Library
 from vidsift.models.memory import trim
 from vidsift.types import VideoRecord
@@ -202,12 +202,20 @@ class Soak:
         with self.open() as library:
             gone = library.catalog.videos("missing")
             if gone and rng.random() < _FORGET:
-                forget_videos(library, gone[:1])
-                self._count("forgotten")
-                gone = gone[1:]
+                gone = self._forget(library, gone)
             for video in gone:
                 library.catalog.delete_video(video.id)
                 self._count("deleted")
+
+    def _forget(self, library: Library, gone: list[VideoRecord]) -> list[VideoRecord]:
+        """Forget the first of them for good; the others."""
+        try:
+            forget_videos(library, gone[:1])
+        except LibraryBusyError:  # so many read at once; it is finished the next time
+            self._count("not yet forgotten")
+        else:
+            self._count("forgotten")
+        return gone[1:]
 
     def ask(self, rng: random.Random) -> None:
         """Questions as the command line asks them."""
@@ -258,6 +266,7 @@ class Soak:
         found = []
         with self.open() as library:
             index_videos(library, [self.films.folder])
+            forget_videos(library, [])  # what could not be finished amid all readers
             checked = verify(library)
             found += [f"{gap.kind}: {gap.what}: {gap.cause}" for gap in checked.gaps]
             searchable = {video.path for video in library.catalog.videos("searchable")}
