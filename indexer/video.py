@@ -6,6 +6,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -209,10 +210,14 @@ class _Stop(Exception):  # noqa: N818 - a signal to the thread, no error
     pass
 
 
-def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
-    """Run `items` in a thread of its own, at most so many ahead of the caller.
+# Threads that are used again: OpenCV, which looks for cuts, keeps 900 bytes of each that ever was.
+_decoders = ThreadPoolExecutor(max_workers=64, thread_name_prefix="decode")
 
-    An error of the thread is raised here; when the caller leaves early, the thread ends.
+
+def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
+    """Run `items` in another thread, at most so many ahead of the caller.
+
+    An error of the thread is raised here; when the caller leaves early, it is done with them.
     """
     waiting: queue.Queue[_Item | BaseException | None] = queue.Queue(most)
     left = threading.Event()
@@ -240,8 +245,7 @@ def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
             except _Stop:
                 return
 
-    thread = threading.Thread(target=run, name="decode", daemon=True)
-    thread.start()
+    running = _decoders.submit(run)
     try:
         while (item := waiting.get()) is not None:
             if isinstance(item, BaseException):
@@ -249,4 +253,4 @@ def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
             yield item
     finally:
         left.set()
-        thread.join()
+        wait([running])

@@ -6,6 +6,8 @@ import contextlib
 import os
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 
 from indexer import index_videos
 from indexer.scan import find_files
+from indexer.video import run_ahead
 from search import SearchEngine
 from summarizer import summarize
 from vidsift.errors import LibraryBusyError, StorageError, VidsiftError
@@ -337,3 +340,23 @@ def test_a_full_disk_is_one_clear_line_and_the_library_stays_usable(
         filler.unlink()
         assert [path.name for path in index_videos(library, [videos]).indexed] == ["flag.mp4"]
         assert found(library, "red")[0] == "flag.mp4"
+
+
+def test_videos_are_decoded_in_the_same_threads() -> None:
+    """OpenCV keeps something of every thread that ever looked for cuts."""
+    seen = set()
+
+    def items() -> Iterator[int]:
+        seen.add(threading.get_ident())
+        yield from range(5)
+
+    assert list(run_ahead(items(), 2)) == [0, 1, 2, 3, 4]
+    threads = set(threading.enumerate())
+    for _ in range(10):
+        assert list(run_ahead(items(), 2)) == [0, 1, 2, 3, 4]
+    left_early = run_ahead(items(), 2)
+    assert next(left_early) == 0
+    left_early.close()
+    assert list(run_ahead(items(), 2)) == [0, 1, 2, 3, 4]
+    assert set(threading.enumerate()) == threads
+    assert seen <= {thread.ident for thread in threads}
