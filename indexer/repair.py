@@ -22,6 +22,7 @@ from indexer.verify import Gap, Verification, verify, verify_at
 from search.trust import prepare
 from vidsift.errors import MediaError
 from vidsift.library import Library
+from vidsift.store.files import remove_file
 from vidsift.store.locks import write_lock
 from vidsift.store.mending import drop_from_spaces, set_aside, take_checksums
 from vidsift.store.salvage import salvage
@@ -71,7 +72,9 @@ def repair_at(
         with write_lock(root, url, wait=patience, command="vidsift repair", on_wait=wait):
             saved = salvage(url, stored_origin(root / "index"))
         if saved is not None:
-            lost = f", {saved.unreadable} could not be read" if saved.unreadable else ""
+            count = saved.unreadable
+            places = "1 place" if count == 1 else f"{count} places"
+            lost = f", {places} in it could not be read" if count else ""
             done.append(
                 f"made a new catalog of the {saved.rows} rows that could be read{lost}; the"
                 f" damaged one is {saved.damaged}, delete it when all is well"
@@ -154,7 +157,7 @@ class _Mending:
             self._say(f"removed {removed} files that nothing names")
         for kind, name in (("index", "vectors.faiss"), ("null", "null.npz")):
             for _ in self._of(kind):
-                (self._library.root / "index" / name).unlink(missing_ok=True)
+                remove_file(self._library.root / "index" / name)
                 self._say(f"made index/{name} anew")
                 self.null = True
 

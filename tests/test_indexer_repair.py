@@ -23,7 +23,7 @@ from indexer.repair import repair_at
 from indexer.verify import verify_at
 from search import SearchEngine
 from ui.cli import app
-from vidsift.errors import DamagedLibraryError, LibraryBusyError, SchemaError
+from vidsift.errors import DamagedLibraryError, LibraryBusyError, SchemaError, StorageError
 from vidsift.library import Library
 from vidsift.store.salvage import salvage
 from vidsift.store.standing import add_question, questions
@@ -191,10 +191,53 @@ def test_nothing_is_touched_where_nothing_can_be_read_or_it_is_newer(root: Path)
     with pytest.raises(SchemaError, match="newer"):
         salvage(f"sqlite:///{file}")
     assert file.read_bytes() == before
-    file.write_bytes(os.urandom(1 << 16))
+    content = os.urandom(1 << 16)
+    file.write_bytes(content)
     with pytest.raises(DamagedLibraryError, match="nothing can be read"):
         repair_at(root)
     assert list(root.glob("catalog.sqlite3.*")) == []
+    assert file.read_bytes() == content  # another program may still make something of it
+
+
+def test_places_that_cannot_be_read_are_counted_and_not_the_ids_they_may_have_held(
+    root: Path,
+) -> None:
+    file = root / "catalog.sqlite3"
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'cues'")
+        page = int(found.fetchone()[0])
+        size = int(connection.execute("PRAGMA page_size").fetchone()[0])
+        connection.execute("UPDATE sqlite_sequence SET seq = 500 WHERE name = 'cues'")
+        connection.commit()
+    content = bytearray(file.read_bytes())
+    content[(page - 1) * size : page * size] = bytes([255]) * size
+    file.write_bytes(bytes(content))
+    saved = salvage(f"sqlite:///{file}")
+    assert saved is not None
+    assert saved.unreadable == 1
+
+
+def test_a_disk_that_is_full_leaves_the_catalog_as_it_was(root: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    file = root / "catalog.sqlite3"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    file.write_bytes(bytes(16) + file.read_bytes()[16:])
+    size = file.stat().st_size
+    # Too little for the copy that is kept, and for what is made of it.
+    for room in (size // 2, size // 2 + size):
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size + room}", "tmpfs", str(small)]
+        if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("only root may mount")
+        try:
+            shutil.copy(file, small)
+            with pytest.raises(StorageError, match="free some space"):
+                salvage(f"sqlite:///{small / file.name}")
+            assert [each.name for each in small.iterdir()] == [file.name]
+            assert (small / file.name).read_bytes() == file.read_bytes()
+        finally:
+            subprocess.run(["umount", str(small)], check=True)
 
 
 def test_only_one_mends_at_a_time(root: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import sqlalchemy as sa
 
-from vidsift.errors import DamagedLibraryError, SchemaError, StorageError
+from vidsift.errors import DamagedLibraryError, LibraryError, SchemaError, StorageError
 from vidsift.store.connection import parse_url, sqlite_file
 from vidsift.store.files import PART
 from vidsift.store.records import Generation
@@ -70,35 +70,61 @@ def salvage(url: str, made_by: _MadeBy = None) -> Salvaged | None:
     kept = file.with_name(f"{file.name}.damaged-{stamp}")
     new = file.with_name(f"{file.name}{PART}")
     try:
-        for suffix in ("", "-wal"):
-            source = file.with_name(file.name + suffix)
-            if source.exists():
-                shutil.copy2(source, kept.with_name(kept.name + suffix))
-        _remove(new)
-        _take_in_log(file)
-        upgrade(f"sqlite:///{new}")
-        _mend_schema(file, new)
-        rows, unreadable = _copy(file, new, made_by)
-        for suffix in ("-wal", "-shm"):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
-        new.replace(file)
-        _sync(file.parent)
-    except DamagedLibraryError:
-        _remove(kept)
-        raise
-    except OSError as error:
+        _keep(file, kept)
+        try:
+            rows, unreadable = _rebuild(file, new, made_by)
+        except (LibraryError, OSError, sqlite3.Error):
+            _put_back(kept, file)
+            raise
+    except (OSError, sqlite3.Error) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise StorageError(
-            f"{file}: cannot be mended: {error.strerror}; free some space or mend the permissions"
+            f"{file}: cannot be mended: {why}; free some space or mend the permissions"
         ) from error
     finally:
         _remove(new)
     return Salvaged(rows, unreadable, kept)
 
 
+def _rebuild(file: Path, new: Path, made_by: _MadeBy) -> tuple[int, int]:
+    """Put a new catalog in the damaged one's place; returns how many rows and unreadable places."""
+    _remove(new)
+    _take_in_log(file)
+    upgrade(f"sqlite:///{new}")
+    _mend_schema(file, new)
+    counts = _copy(file, new, made_by)
+    for suffix in ("-wal", "-shm"):
+        file.with_name(file.name + suffix).unlink(missing_ok=True)
+    new.replace(file)
+    _sync(file.parent)
+    return counts
+
+
+def _keep(file: Path, kept: Path) -> None:
+    try:
+        for suffix in ("", "-wal"):
+            source = file.with_name(file.name + suffix)
+            if source.exists():
+                shutil.copy2(source, kept.with_name(kept.name + suffix))
+    except OSError:
+        _remove(kept)  # half a copy would be taken for all that there was
+        raise
+
+
 def _remove(file: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         with suppress(OSError):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+def _put_back(kept: Path, file: Path) -> None:
+    """The catalog as it was, log included: another program may read what could not be read here."""
+    with suppress(OSError):
+        file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
+        for suffix in ("-wal", ""):
+            before = kept.with_name(kept.name + suffix)
+            if before.exists():
+                before.replace(file.with_name(file.name + suffix))
 
 
 def _take_in_log(file: Path) -> None:
@@ -251,6 +277,7 @@ class _Reading:
         step = 1
         last = self._last(after)
         current = after + 1
+        unreadable_before = False  # a place is counted once, however many ids it may have held
         while current <= last:
             try:
                 rows = self._old.execute(
@@ -259,10 +286,12 @@ class _Reading:
                 ).fetchall()
             except _UNREADABLE:
                 if step == 1:
-                    self.unreadable += 1
+                    self.unreadable += not unreadable_before
+                    unreadable_before = True
                     current += 1
                 step = 1
                 continue
+            unreadable_before = False
             for row in rows:
                 yield tuple(row[1:])
             current += step
