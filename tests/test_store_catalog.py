@@ -29,6 +29,7 @@ from vidsift.errors import (
     StorageError,
     VideoNotFoundError,
 )
+from vidsift.store import reconcile
 from vidsift.store.catalog import Catalog
 from vidsift.store.connection import make_engine, parse_url, reading, writing
 from vidsift.store.schema import EscapedText
@@ -437,6 +438,21 @@ def test_file_that_is_no_database(file: Path) -> None:
         Catalog.open(f"sqlite:///{file}")
 
 
+def test_a_disk_without_room_for_what_readers_share_is_called_full(tmp_path: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        url = f"sqlite:///{tmp_path / 'catalog.sqlite3'}"
+        Catalog.create(url).close()
+        with pytest.raises(OSError, match="No space"):
+            (tmp_path / "fill").write_bytes(bytes(2 << 20))
+        with pytest.raises(StorageError, match="disk is full; free some space"):
+            Catalog.open(url)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 def test_full_disk(file: Path) -> None:
     with Catalog.create(f"sqlite:///{file}") as catalog:
         _commit(catalog, "a.mp4")
@@ -510,6 +526,7 @@ def test_a_catalog_that_may_not_be_written_is_read(unwritable: Path) -> None:
         with pytest.raises(StorageError, match="may not be written"):
             _commit(catalog, "c")
         assert len(catalog.videos()) == 2
+        assert reconcile.words_problem(catalog) == ""  # what verifying reads, it may read here too
     assert [entry.name for entry in unwritable.parent.iterdir()] == [unwritable.name]
 
 

@@ -119,10 +119,12 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
         # not take the rows beside it with it.
         connection.text_factory = _text
         try:
-            if read_only:
-                connection.execute("PRAGMA query_only = ON")
-            else:
+            # A file that is opened to be read refuses by itself, but lets verifying have a
+            # temporary table of what its index of words holds.
+            if not read_only:
                 connection.execute("PRAGMA journal_mode = WAL")
+            elif not on_read_only_medium:
+                connection.execute("PRAGMA query_only = ON")
             connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
             # A commit must outlive a power cut: files that it no longer names are deleted after it.
             connection.execute("PRAGMA synchronous = FULL")
@@ -253,6 +255,8 @@ def _shown(url: URL) -> str:
 def _sqlite_error(error: sqlite3.Error, url: URL) -> LibraryError | None:
     file = sqlite_file(url)
     name = getattr(error, "sqlite_errorname", "")
+    if name == "SQLITE_IOERR_SHMSIZE":  # what readers share lies beside the file and needs room too
+        name = "SQLITE_FULL"
     match name.removeprefix("SQLITE_").split("_")[0]:
         case "FULL":
             return StorageError(f"{file}: the disk is full; free some space and run again")
