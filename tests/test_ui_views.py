@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 import ui
 from indexer import index_videos
-from ui import coverage, session
+from ui import background, coverage, session
 from vidsift.library import Library
 from vidsift.media.probe import probe
 
@@ -388,6 +388,9 @@ def test_one_look_at_the_library_serves_all_sessions(served, monkeypatch):
     served.catalog.mark_missing([served.video("lawn.mkv").id])  # the catalog has changed
     assert coverage.coverage(served).searchable == 2
     assert len(looks) == 2
+    # Of this library: another one has its own, and jobs of its own.
+    assert coverage._look("elsewhere") is not coverage._look(str(served.root))
+    assert background._jobs("elsewhere") is not background._jobs(str(served.root))
 
 
 def test_a_video_is_forgotten_and_the_proof_is_shown(served, films):

@@ -111,7 +111,8 @@ class _Jobs:
 
 
 @st.cache_resource(show_spinner=False)
-def _jobs(_root: str) -> _Jobs:
+def _jobs(root: str) -> _Jobs:
+    """Of the library in this folder; by a name that begins with _ none would be told apart."""
     return _Jobs()
 
 

@@ -89,7 +89,8 @@ class _Look:
 
 
 @st.cache_resource(show_spinner=False)
-def _look(_root: str) -> _Look:
+def _look(root: str) -> _Look:
+    """Of the library in this folder; by a name that begins with _ none would be told apart."""
     return _Look()
 
 
