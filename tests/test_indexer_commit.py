@@ -163,5 +163,5 @@ def test_what_lies_in_the_way_of_the_sweep_is_no_reason_not_to_index(
 def test_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
     remove_file(tmp_path / "absent")
     (tmp_path / "index").mkdir()
-    with pytest.raises(StorageError, match="index: cannot be removed: .*; mend the permissions"):
+    with pytest.raises(StorageError, match=r"index: cannot be removed: .*; mend the permissions"):
         remove_file(tmp_path / "index")
