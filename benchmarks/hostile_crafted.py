@@ -230,6 +230,10 @@ def _leading_elsewhere(films: dict[str, bytes], canary: Canary) -> Iterator[tupl
         yield f"concat-{number}.mp4", f"ffconcat version 1.0\nfile '{target}'\n".encode()
     key = f'#EXT-X-KEY:METHOD=AES-128,URI="{url}"\n#EXTINF:2.0,\n{film}\n'
     yield "key.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{key}".encode()
+    # Without the whitelists ffmpeg does follow these two and `key.m3u8`.
+    head = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\n"
+    yield "playlist-film.m3u8", f"{head}{film}\n#EXT-X-ENDLIST\n".encode()
+    yield "playlist-url.m3u8", f"{head}{url}\n#EXT-X-ENDLIST\n".encode()
     yield "master.mkv", f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}\n".encode()
     yield "list.ffconcat", f"ffconcat version 1.0\nfile {film}\noption safe 0\n".encode()
     yield "plain.txt", f"file '{film}'\n".encode()
