@@ -33,10 +33,10 @@ _BOMBS = (
     "traks.mp4", "entries-stsz.mp4",
 )  # fmt: skip
 _LEADING = (
-    "playlist-0.mp4", "playlist-3.mp4", "playlist-21.mp4", "playlist-film.m3u8", "playlist-url.m3u8",
-    "key.m3u8", "concat-1.mp4", "concat-4.mp4", "concat-5.mp4", "list.ffconcat", "dash-http.mpd",
-    "dash-file.mp4", "session.sdp", "reference-file-alis.mov", "reference-http-url.mov",
-    "linked.mkv", "styled.mkv", "graph.mp4",
+    "playlist-0.mp4", "playlist-3.mp4", "playlist-21.mp4", "playlist-film.m3u8",
+    "playlist-url.m3u8", "key.m3u8", "concat-1.mp4", "concat-4.mp4", "concat-5.mp4",
+    "list.ffconcat", "dash-http.mpd", "dash-file.mp4", "session.sdp", "reference-file-alis.mov",
+    "reference-http-url.mov", "linked.mkv", "styled.mkv", "graph.mp4",
 )  # fmt: skip
 
 
