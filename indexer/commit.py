@@ -87,6 +87,9 @@ def sweep(library: Library) -> None:
     """
     named = library.catalog.named_files()
     for name in set(library.features.names()) - named:
+        if (entry := library.root / "features" / name).is_dir():
+            _remove(entry)
+            continue
         with suppress(StorageError):
             library.features.remove(name)
     keys = {Path(name).stem for name in named}

@@ -38,6 +38,7 @@ def test_sweep_takes_what_nothing_names_and_leaves_what_is_at_work(indexed: Libr
     before = {name: _names(root / name) for name in ("features", "pictures", "index")}
     (root / "features" / "old.npy").touch()
     (root / "features" / f"half.npy{PART}").touch()
+    (root / "features" / "folder.npy").mkdir()
     (root / "pictures" / "old").mkdir()
     (root / "pictures" / "old" / "00000.jpg").touch()
     (root / "pictures" / f"half{PART}").mkdir()

@@ -95,7 +95,7 @@ def ui(
     ] = None,
     login: Annotated[
         Path | None,
-        typer.Option("--login", help="secrets.toml with [auth]: log in by OpenID Connect"),
+        typer.Option("--login", help=r"secrets.toml with \[auth]: log in by OpenID Connect"),
     ] = None,
     allow: Annotated[
         list[str] | None,

@@ -88,6 +88,17 @@ def is_writable(url: URL) -> bool:
     return not file.exists() or all(os.access(place, os.W_OK) for place in (file, file.parent))
 
 
+class _OfTheMoment(sqlite3.Connection):
+    """Takes the file as immutable: not to be kept, for it may be written the next moment."""
+
+
+def _holds_log(file: Path) -> bool:
+    try:
+        return file.with_name(f"{file.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
 def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True) -> Engine:
     """An engine whose connections are set up the same way on every checkout.
 
@@ -108,12 +119,24 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
             # owner is at work there is a log already, which must be read and not passed over.
             has_log = file.with_name(f"{file.name}-wal").exists()
             options = "mode=ro" if has_log else "mode=ro&immutable=1"
+        try:
+            return opened(options, sqlite3.Connection)
+        except sqlite3.OperationalError as error:
+            # On a disk without a single block left there is no room for what readers share. Nobody
+            # else can be at work then: it would be there already.
+            no_room = error.sqlite_errorname == "SQLITE_IOERR_SHMSIZE"
+            if not no_room or _holds_log(file):
+                raise
+            return opened("mode=ro&immutable=1", _OfTheMoment)
+
+    def opened(options: str, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
         connection = sqlite3.connect(
             f"{file.absolute().as_uri()}?{options}",
             uri=True,
             timeout=_BUSY_SECONDS,
             check_same_thread=False,
             isolation_level=None,  # transactions are begun below, so that DDL is inside them too
+            factory=kind,
         )
         # Text that a flipped bit made no UTF-8 comes back changed, as its checksum tells, and does
         # not take the rows beside it with it.
@@ -121,15 +144,16 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
         try:
             # A file that is opened to be read refuses by itself, but lets verifying have a
             # temporary table of what its index of words holds.
-            if not read_only:
-                connection.execute("PRAGMA journal_mode = WAL")
-            elif not on_read_only_medium:
+            if read_only and not on_read_only_medium:
                 connection.execute("PRAGMA query_only = ON")
+            elif options == "mode=rw":
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
             # A commit must outlive a power cut: files that it no longer names are deleted after it.
             connection.execute("PRAGMA synchronous = FULL")
             # 64 MB instead of 2: the inner pages of a library of a million vectors stay in memory.
             connection.execute("PRAGMA cache_size = -65536")
+            connection.execute("PRAGMA schema_version")  # the first that reads the file
         except sqlite3.Error:
             connection.close()
             raise
@@ -140,10 +164,17 @@ def make_engine(url: URL, *, read_only: bool = False, foreign_keys: bool = True)
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool, json_deserializer=_json)
     engine.url = url
 
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: sqlite3.Connection | None, record: sa.pool.ConnectionPoolEntry) -> None:
+        if isinstance(connection, _OfTheMoment):
+            record.invalidate()
+
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A deferred transaction that reads first and then writes can fail with "locked" at once.
         write = connection.get_execution_options().get("write", False)
+        if write and isinstance(connection.connection.driver_connection, _OfTheMoment):
+            raise StorageError(f"{file}: the disk is full; free some space and run again")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
