@@ -6,9 +6,11 @@ Films are added, changed, renamed and taken away without end while five threads 
 as the page does, summarise and render. The library stays of one size, so that whatever grows is a
 leak. Each minute one line of what was done and what the process holds; at the end:
 
-- growth: bytes of resident memory an indexed video, the slope of the second half of the run
-  (Theil-Sen, with its 95 % interval). Freed memory that the C library keeps for later is given back
-  before each look (`malloc_trim`), and it has two arenas (MALLOC_ARENA_MAX=2).
+- growth: bytes an indexed video, the slope of the second half of the run (Theil-Sen, with its 95 %
+  interval), of the memory that is in use (what the C library has given out, `mallinfo2`; Python's
+  objects are taken from there too, PYTHONMALLOC=malloc) and of what is resident, which also holds
+  the gaps between. Freed memory is given back before each look (`malloc_trim`), and there are two
+  arenas for it (MALLOC_ARENA_MAX=2).
 - descriptors, threads and children before and after.
 - inconsistencies: what `vidsift verify` finds, and films that are there and not searchable.
 
@@ -20,6 +22,7 @@ Exits with 1 where anything was lost, or any operation failed.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -32,6 +35,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -64,6 +68,7 @@ class Look:
     seconds: float
     indexed: int
     rss_bytes: int
+    used_bytes: int
     descriptors: int
     threads: int
     children: int
@@ -79,11 +84,30 @@ class Look:
             seconds=round(seconds, 2),
             indexed=indexed,
             rss_bytes=pages * os.sysconf("SC_PAGESIZE"),
+            used_bytes=_used_bytes(),
             descriptors=len(list((process / "fd").iterdir())),
             threads=len(threads),
             children=sum(len(_children(thread)) for thread in threads),
             catalog_bytes=sum(each.stat().st_size for each in _files(catalog)),
         )
+
+
+class _MallocInfo(ctypes.Structure):
+    _fields_: ClassVar = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+def _used_bytes() -> int:
+    """What malloc has given out, in its arenas and as mappings of their own."""
+    tell = ctypes.CDLL(None).mallinfo2
+    tell.restype = _MallocInfo
+    told = tell()
+    return int(told.uordblks + told.hblkhd)
 
 
 def _children(thread: Path) -> list[str]:
@@ -158,7 +182,8 @@ class Soak:
         look = self.looks[-1]
         done = ", ".join(f"{count} {kind}" for kind, count in sorted(self.done.items()))
         return (
-            f"{look.seconds / 60:5.1f} min  {look.rss_bytes / 2**20:6.1f} MB"
+            f"{look.seconds / 60:5.1f} min  {look.used_bytes / 2**20:6.1f} MB in use"
+            f"  {look.rss_bytes / 2**20:6.1f} MB resident"
             f"  {look.descriptors} descriptors  {look.threads} threads  {look.children} children"
             f"  catalog {look.catalog_bytes / 2**20:.1f} MB  | {done}"
         )
@@ -280,16 +305,16 @@ def _question(rng: random.Random) -> str:
     return rng.choice((one, one, f"{one} then {other}", f"{one} -{other}", f'said:"{one}"', one))
 
 
-def growth(looks: list[Look]) -> tuple[float, float, float]:
-    """Bytes of resident memory an indexed video in the second half: slope, and its interval."""
+def growth(looks: list[Look], what: str) -> list[float]:
+    """Bytes more an indexed video in the second half: the slope, and its 95 % interval."""
     from scipy.stats import theilslopes
 
     late = looks[len(looks) // 2 :]
     indexed = np.array([look.indexed for look in late], dtype=float)
     if len(late) < 3 or indexed[0] == indexed[-1]:
-        return float("nan"), float("nan"), float("nan")
-    slope, _, low, high = theilslopes([look.rss_bytes for look in late], indexed)
-    return float(slope), float(low), float(high)
+        return [float("nan")] * 3
+    slope, _, low, high = theilslopes([getattr(look, what) for look in late], indexed)
+    return [round(float(value), 1) for value in (slope, low, high)]
 
 
 def main() -> int:
@@ -302,8 +327,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="every look, and the result, as JSON lines")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    if os.environ.get("MALLOC_ARENA_MAX") is None:  # read when a process starts
-        os.environ["MALLOC_ARENA_MAX"] = "2"
+    if os.environ.get("PYTHONMALLOC") is None:  # read when a process starts
+        os.environ |= {"MALLOC_ARENA_MAX": "2", "PYTHONMALLOC": "malloc"}
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.soak", *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="soak-") as temporary:
         root = chosen.library or Path(temporary)
@@ -322,16 +347,16 @@ def soaked(
     before = Look.now(0.0, 0, soak.catalog)
     soak.run(seconds, lambda line: print(line, file=sys.stderr, flush=True))
     after = Look.now(seconds, soak.done["indexed"], soak.catalog)
-    slope, low, high = growth(soak.looks)
     middle, last = soak.looks[len(soak.looks) // 2], soak.looks[-1]
     result: dict[str, object] = {
         "minutes": round(seconds / 60, 2),
         "encoder": encoder,
         "operations": dict(sorted(soak.done.items())),
         "failures": soak.failures,
-        "growth_bytes_a_video": round(slope, 1),
-        "growth_95_percent": [round(low, 1), round(high, 1)],
-        "rss_mb": [round(each.rss_bytes / 2**20, 1) for each in (before, middle, last, after)],
+        "growth_of_used_bytes_a_video": growth(soak.looks, "used_bytes"),
+        "growth_of_resident_bytes_a_video": growth(soak.looks, "rss_bytes"),
+        "used_mb": [round(each.used_bytes / 2**20, 1) for each in (before, middle, last, after)],
+        "resident_mb": [round(each.rss_bytes / 2**20, 1) for each in (before, middle, last, after)],
         "descriptors": [before.descriptors, soak.most("descriptors"), after.descriptors],
         "descriptors_leaked": max(0, after.descriptors - before.descriptors),
         "threads": [before.threads, soak.most("threads"), after.threads],
