@@ -34,8 +34,9 @@ MEND = "run `vidsift repair`"
 _INDEX_AGAIN = "run `vidsift index` on the video's folder"
 _LENGTH = 0.01  # by which a feature of half precision may differ from the length 1
 _CLOCK_SECONDS = 1.0  # by which the clock of files may be behind that of processes
-# Kinds of gaps in which a video answers no question, or would answer it wrongly.
-NOT_SEARCHED = frozenset({"database", "rows", "features", "not told"})
+# Kinds of gaps in which a video answers no question, or would answer it wrongly or without its
+# pictures: such a video is counted as `status` counts it.
+NOT_SEARCHED = frozenset({"database", "rows", "features", "pictures", "not told"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,17 +282,23 @@ class _Verifying:
             self._add("null", "index/null.npz", cause)
 
     def _leftovers(self, began: float) -> None:
-        """Files that no row names, but for those that somebody may be writing."""
+        """Files that no row names, but for those that somebody may be writing.
+
+        Nor are those gaps that the last run has replaced: they wait for the next one, for somebody
+        may still read them. They were there when it swept, and it left them: they were named then.
+        """
         root = self._library.root
         writer = _writing_since(root)
         before = began if writer is None else min(began, writer - _CLOCK_SECONDS)
+        newest = next(iter(self._catalog.runs()), None)
+        swept = newest.started_at if newest is not None and newest.finished_at is not None else 0.0
         found = leftovers(root, self._catalog.named_files())
         for path in found:
             try:
-                is_old = path.lstat().st_mtime < before
+                written = path.lstat().st_mtime
             except OSError:  # gone by now
                 continue
-            if is_old:
+            if swept <= written < before:
                 cause = "nothing in the catalog names it; left by a run that was ended"
                 self._add("leftover", path.relative_to(root), cause)
 
