@@ -18,7 +18,7 @@ from summarizer.greedy import Worth
 from summarizer.saliency import film_worth, frame_saliency, shown_seconds
 from summarizer.select import cut_pieces, owners, piece_seconds, select
 from vidsift.config import Settings
-from vidsift.errors import StorageError, SummaryError
+from vidsift.errors import LibraryBusyError, StorageError, SummaryError, VideoNotFoundError
 from vidsift.library import Library
 from vidsift.types import Clip, Cue, FrameFeatures, Shot, Span, Summary, VideoRecord
 
@@ -78,7 +78,16 @@ def summarize(
         QueryError: the question cannot be asked.
         VideoNotFoundError: no video of the library answers to `video`.
     """
-    return library.in_one_state(lambda: _summarize(library, video, query, seconds, ratio))
+    record, summary = library.in_one_state(
+        lambda: _summarize(library, video, query, seconds, ratio)
+    )
+    # After the reading, for which somebody may wait who writes. To remember it is a convenience,
+    # not the answer.
+    with contextlib.suppress(LibraryBusyError, StorageError, VideoNotFoundError):
+        catalog = library.catalog
+        if _is_default(library.settings) and summary not in catalog.summaries(record.id):
+            catalog.save_summary(record.id, summary, of_features=record.feature_file)
+    return summary
 
 
 def _summarize(
@@ -87,7 +96,7 @@ def _summarize(
     query: str,
     seconds: float | None,
     ratio: float | None,
-) -> Summary:
+) -> tuple[VideoRecord, Summary]:
     record = _searchable(library, video)
     budget = budget_for(
         record, seconds=seconds, ratio=ratio, default_ratio=library.settings.summary_ratio
@@ -108,10 +117,7 @@ def _summarize(
         least_seconds=settings.min_segment_seconds,
     )
     summary = replace(summary, matched=answered.matched if answered else None)
-    if _is_default(settings) and summary not in library.catalog.summaries(record.id):
-        with contextlib.suppress(StorageError):  # remembering it is a convenience, not the answer
-            library.catalog.save_summary(record.id, summary, of_features=record.feature_file)
-    return summary
+    return record, summary
 
 
 def saliency_curve(

@@ -30,6 +30,7 @@ from search.explain import explain
 from summarizer import summarize
 from summarizer.chapters import chapters_of
 from summarizer.summary import saliency_curve
+from vidsift.errors import LibraryBusyError
 from vidsift.library import Library
 from vidsift.media.subtitles import Sidecars
 from vidsift.models.attention import SoftmaxPool
@@ -311,3 +312,23 @@ def _open_feature_files(root: Path) -> list[str]:
         if str(root) in target and target.endswith("(deleted)"):
             found.append(target)
     return found
+
+
+def test_a_summary_waits_for_no_writer(tmp_path, monkeypatch):
+    """Who writes may wait for those who read: a summary is kept after its reading, if it can be."""
+    films = tmp_path / "films"
+    films.mkdir()
+    make_colour_film(films / "b.mp4", [("red", 3.0), ("blue", 3.0)])
+    with open_colour_library(tmp_path / "library") as library:
+        index_videos(library, [films])
+        before = library.catalog.summaries(_video(library).id)
+        kept = library.catalog.save_summary
+
+        def save(*args: object, **options: object) -> None:
+            assert not library.catalog.in_snapshot()
+            kept(*args, **options)
+            raise LibraryBusyError("another process is writing")
+
+        monkeypatch.setattr(library.catalog, "save_summary", save)
+        assert summarize(library, _video(library), "red", ratio=0.5).segments
+        assert len(library.catalog.summaries(_video(library).id)) == len(before) + 1
