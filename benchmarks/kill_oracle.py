@@ -93,6 +93,8 @@ def _register(kind: type[ColourEncoder]) -> None:
     """Let vidsift open it by name, as it does its own encoders."""
     module = types.ModuleType(f"encoder_{kind.stamp.name}")
     vars(module)["open_variant"] = lambda *_arguments: kind()
+    vars(module)["list_variants"] = lambda _device: ()
+    vars(module)["needs_preparation"] = lambda _variant, _device: False
     sys.modules[module.__name__] = module
     encoder._FAMILIES[kind.stamp.name] = module.__name__
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -211,7 +212,22 @@ class _Stop(Exception):  # noqa: N818 - a signal to the thread, no error
 
 
 # Threads that are used again: OpenCV, which looks for cuts, keeps 900 bytes of each that ever was.
-_decoders = ThreadPoolExecutor(max_workers=64, thread_name_prefix="decode")
+# Daemons, as those of an executor are not: an impatient second Ctrl-C may leave one without its
+# caller, and the program must end all the same.
+_work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+_idle = threading.Semaphore(0)
+
+
+def _in_thread(work: Callable[[], None]) -> None:
+    if not _idle.acquire(blocking=False):
+        threading.Thread(target=_serve, name="decode", daemon=True).start()
+    _work.put(work)
+
+
+def _serve() -> None:
+    while True:
+        _work.get()()
+        _idle.release()
 
 
 def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
@@ -220,7 +236,7 @@ def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
     An error of the thread is raised here; when the caller leaves early, it is done with them.
     """
     waiting: queue.Queue[_Item | BaseException | None] = queue.Queue(most)
-    left = threading.Event()
+    left, done = threading.Event(), threading.Event()
 
     def put(item: _Item | BaseException | None) -> None:
         while True:
@@ -240,12 +256,12 @@ def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
         except _Stop:
             return
         except BaseException as error:
-            try:
+            with suppress(_Stop):
                 put(error)
-            except _Stop:
-                return
+        finally:
+            done.set()
 
-    running = _decoders.submit(run)
+    _in_thread(run)
     try:
         while (item := waiting.get()) is not None:
             if isinstance(item, BaseException):
@@ -253,4 +269,5 @@ def run_ahead(items: Iterator[_Item], most: int) -> Iterator[_Item]:
             yield item
     finally:
         left.set()
-        wait([running])
+        if not sys.is_finalizing():  # or the program ends, and its daemons have been stopped
+            done.wait()

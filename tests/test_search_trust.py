@@ -237,7 +237,7 @@ def test_a_damaged_file_is_told_of_once(
     put_video(library, "whole", film_of(1))
     (library.root / "features" / "lost.npy").write_bytes(b"short")
     prepare(library)
-    assert [record.getMessage().count("lost.npy") for record in caplog.records] == [1]
+    assert [record.getMessage().count("lost.mp4") for record in caplog.records] == [1]
     assert lowest_rate(library, "axis 1")[0] <= 0.2
 
 
