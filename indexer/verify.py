@@ -259,6 +259,8 @@ class _Verifying:
                 return "their checksum is another than when they were written"
         except OSError as error:
             return f"cannot be read: {error.strerror}"
+        except ValueError as error:  # a damaged row may name a file as none can be called
+            return f"cannot be read: {error}"
         return ""
 
     def _spaces(self, entries: list[VideoEntry]) -> None:

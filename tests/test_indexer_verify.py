@@ -166,6 +166,11 @@ def test_features_and_pictures_are_compared(library: Library) -> None:
     assert "1 of" in only_gap(library).cause
 
 
+def test_a_row_may_name_files_as_none_can_be_called(library: Library) -> None:
+    change(library, "UPDATE videos SET feature_file = char(0) || feature_file WHERE id = 1")
+    assert {"features", "pictures"} <= {gap.kind for gap in verify(library).gaps}
+
+
 def test_the_index_must_be_of_these_vectors_but_may_lag(
     library: Library, tmp_path: Path, make_film, colour_encoder
 ) -> None:
