@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import queue
 import sys
 import threading
@@ -216,6 +217,15 @@ class _Stop(Exception):  # noqa: N818 - a signal to the thread, no error
 # caller, and the program must end all the same.
 _work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 _idle = threading.Semaphore(0)
+
+
+def _forget_threads() -> None:
+    """In a process that was forked there are none."""
+    global _work, _idle
+    _work, _idle = queue.SimpleQueue(), threading.Semaphore(0)
+
+
+os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _in_thread(work: Callable[[], None]) -> None:
