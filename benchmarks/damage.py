@@ -1,11 +1,13 @@
 """Damaged libraries: is anything wrong served, does anything crash, is it found, is it mended?
 
     python -m benchmarks.damage [--trials 400] [--seed 0] [--out FILE] [--only KIND]
+    python -m benchmarks.damage --sectors
 
 A small library of real films (and what is said in them, a tag, a transcript) is damaged in one way
 drawn at random, a copy of it for each trial. Then it is asked; verified; repaired; asked again.
 What it answers must be what the undamaged library answers without the videos that the answer names
-as left out. `--out` keeps each trial on a line: what is there already is not done again.
+as left out. `--out` keeps each trial on a line: what is there already is not done again. With
+`--sectors` every 512 bytes of the catalog are zeroed in turn, and the library is asked.
 
 Served wrong: an answer has a moment, time or score that the right one has not. Lacking: it has only
 some of the right one's, and does not say so. Refused: one clear line instead of an answer.
@@ -32,7 +34,7 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.colour_films import ColourEncoder, make_colour_film
-from benchmarks.damage_kinds import DAMAGES, damage
+from benchmarks.damage_kinds import DAMAGES, SECTOR, damage
 from indexer import index_videos
 from indexer.repair import repair_at
 from indexer.verify import verify_at
@@ -42,7 +44,7 @@ from vidsift.library import Library
 from vidsift.store.tags import change_tags
 from vidsift.types import Cue, LeftOut, SearchResult, Span
 
-__all__ = ["Subject", "Trial", "colour_encoder", "run_trial"]
+__all__ = ["Subject", "Trial", "colour_encoder", "run_trial", "sectors"]
 
 _FILMS = {
     "flag.mp4": (("red", 3.0), ("blue", 3.0)),
@@ -209,6 +211,23 @@ def run_trial(subject: Subject, kind: str, seed: int, scratch: Path) -> Trial:
     return trial
 
 
+def sectors(subject: Subject, scratch: Path, first: int = 0, every: int = 1) -> Iterator[Trial]:
+    """Zero the sectors of the catalog one after the other, each in a copy that is asked."""
+    size = (subject.folder / "library" / "catalog.sqlite3").stat().st_size
+    for place in range(first * SECTOR, size, every * SECTOR):
+        trial = Trial(place, "a sector of the catalog")
+        root = subject.copy(scratch / str(place), trial.kind)
+        with (root / "catalog.sqlite3").open("r+b") as stream:
+            stream.seek(place)
+            stream.write(bytes(min(SECTOR, size - place)))
+        try:
+            _ask_damaged(subject, root, trial)
+        except Exception:
+            trial.crashed = traceback.format_exc()
+        shutil.rmtree(scratch / str(place))
+        yield trial
+
+
 def _ask_damaged(subject: Subject, root: Path, trial: Trial) -> None:
     try:
         with Library.open(root) as library:
@@ -317,6 +336,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--only", help="kinds that begin so")
+    parser.add_argument("--sectors", action="store_true", help="each of the catalog, asked alone")
     arguments = parser.parse_args()
     kinds = [kind for kind in DAMAGES if kind.startswith(arguments.only or "")]
     with tempfile.TemporaryDirectory() as scratch, colour_encoder():
@@ -324,9 +344,13 @@ def main() -> None:
         subject.make()
         seeds = range(arguments.seed, arguments.seed + arguments.trials)
         done = []
-        for trial in trials(subject, seeds, kinds, arguments.out):
+        for trial in (
+            sectors(subject, Path(scratch))
+            if arguments.sectors
+            else trials(subject, seeds, kinds, arguments.out)
+        ):
             done.append(trial)
-            unseen = not trial.gaps and not trial.meaningless
+            unseen = not (trial.gaps or trial.meaningless or arguments.sectors)
             if trial.wrong or trial.crashed or unseen or trial.lacking:
                 print(json.dumps(asdict(trial), indent=1), file=sys.stderr, flush=True)
     print(summary(done))

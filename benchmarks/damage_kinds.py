@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DAMAGES", "damage"]
+__all__ = ["DAMAGES", "SECTOR", "damage"]
 
 Random = np.random.Generator
-_SECTOR = 512
+SECTOR = 512  # bytes
 _PAGE = 4096
 # Tables and the columns of each that a trial changes a value of.
 _TABLES = ("library", "videos", "shots", "clips", "clip_vectors", "summaries", "cues", "tags")
@@ -168,7 +168,7 @@ def _newer(connection: sqlite3.Connection, random: Random) -> str:
 DAMAGES: dict[str, Callable[[Path, Random], str]] = {
     "catalog: a bit": _flip("catalog.sqlite3"),
     "catalog: bits": _flip("catalog.sqlite3", 16),
-    "catalog: sector": _blank("catalog.sqlite3", _SECTOR),
+    "catalog: sector": _blank("catalog.sqlite3", SECTOR),
     "catalog: page": _blank("catalog.sqlite3", _PAGE),
     "catalog: cut": _truncate("catalog.sqlite3"),
     "log: a bit": _flip("catalog.sqlite3-wal"),
@@ -177,7 +177,7 @@ DAMAGES: dict[str, Callable[[Path, Random], str]] = {
     "row: gone": _sql(_delete_row),
     "row: a value": _sql(_change_value),
     "features: a bit": _flip("features/*.npy"),
-    "features: sector": _blank("features/*.npy", _SECTOR),
+    "features: sector": _blank("features/*.npy", SECTOR),
     "features: cut": _truncate("features/*.npy"),
     "features: gone": _remove("features/*.npy"),
     "features: swapped": _swap("features/*.npy"),

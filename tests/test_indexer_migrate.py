@@ -275,6 +275,7 @@ def test_what_is_indexed_meanwhile_is_taken_in(library, videos, make_film):
             make_film(videos / "flag.mp4", [("yellow", 5)])  # done already, or in flight
             make_film(videos / "sky.mp4", [("green", 5)])
             with opened(library.root) as other:
+                other.wait_for_writers(60.0, None)  # this is told while others are committed
                 report = index_videos(other, [videos])
             assert sorted(path.name for path in report.indexed) == [
                 "flag.mp4",

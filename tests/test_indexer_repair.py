@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.damage import Subject, ask, colour_encoder, rows_of, run_trial
+from benchmarks.damage import Subject, ask, colour_encoder, rows_of, run_trial, sectors
 from benchmarks.damage_kinds import DAMAGES
 from indexer import index_videos
 from indexer.repair import repair_at
@@ -28,6 +29,7 @@ from vidsift.library import Library
 from vidsift.store.salvage import salvage
 from vidsift.store.standing import add_question, questions
 from vidsift.store.tags import tags_of_videos
+from vidsift.store.upgrade import upgrade
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,34 @@ def test_damage(subject: Subject, kind: str, tmp_path: Path) -> None:
     if kind == "newer version":
         assert "is newer" in trial.refused
         assert "is newer" in trial.mended
-    elif kind == "row: gone":
-        # Where a video's own row is, only its folder tells what there was; what people added to
-        # the row is lost with it.
+    elif kind in ("row: gone", "catalog: sector", "catalog: a bit"):
+        # Where a video's own row was, only its folder tells what there was; what people added to
+        # the row is lost with it. Where rows lie in the file is another in every run.
         assert trial.mended.startswith(("yes", "by indexing", "all but"))
     elif kind not in ("catalog: cut", "catalog: page", "catalog: bits"):
         # Of those too much may be lost, which is said.
         assert trial.mended == "yes"
+
+
+def test_a_catalog_that_lost_its_version_is_mended_and_not_upgraded(root: Path) -> None:
+    before = rows_of(root)
+    change(root, "DELETE FROM alembic_version")
+    with pytest.raises(DamagedLibraryError, match=r"of which schema it is; run `vidsift repair`"):
+        Library.open(root)
+    with pytest.raises(DamagedLibraryError, match="of which schema it is"):
+        upgrade(f"sqlite:///{root / 'catalog.sqlite3'}")
+    assert repair_at(root).left.gaps == ()
+    after = rows_of(root)
+    assert before | {"library": []} == after | {"library": []}
+
+
+@pytest.mark.slow
+def test_no_sector_of_the_catalog_can_be_zeroed_unnoticed(subject: Subject, tmp_path: Path) -> None:
+    """Every eighth here, another one in every run; `benchmarks.damage --sectors` does all."""
+    first = secrets.randbelow(8)
+    trials = list(sectors(subject, tmp_path, first, 8))
+    assert len(trials) > 30
+    assert [each for each in trials if each.wrong or each.lacking or each.crashed] == []
 
 
 def test_a_whole_library_is_left_as_it_is(root: Path) -> None:

@@ -18,6 +18,7 @@ from indexer import index_videos
 from indexer.verify import Gap, Verification, verify, verify_at
 from search import SearchEngine
 from ui.cli import app
+from vidsift.errors import DamagedLibraryError
 from vidsift.library import Library
 from vidsift.store.files import PART
 
@@ -350,6 +351,40 @@ def test_a_video_whose_entry_is_gone_is_not_silently_lacking(library: Library) -
         again.__dict__["encoder"] = _encoder()
         (left_out,) = SearchEngine(again).ask("red", 5).left_out
         assert (left_out.video_id, "entry" in left_out.reason) == (1, True)
+
+
+def test_an_entry_that_says_neither_searched_nor_why_not_is_not_silently_lacking(
+    library: Library,
+) -> None:
+    library.close()
+    change(library, "UPDATE videos SET status = CAST(x'0000' AS TEXT) WHERE id = 1")
+    with Library.open(library.root, encoder="colour") as again:
+        again.__dict__["encoder"] = _encoder()
+        answer = SearchEngine(again).ask("red", 5)
+        assert 1 not in {each.moment.video_id for each in answer.results}
+        (left_out,) = answer.left_out
+        assert (left_out.video_id, "entry" in left_out.reason) == (1, True)
+
+
+def test_a_failure_in_a_damaged_catalog_is_called_what_it_is(library: Library) -> None:
+    def fail() -> None:
+        raise TypeError("a value that is none")
+
+    with pytest.raises(TypeError):  # a fault of this program stays one
+        library.in_one_state(fail)
+    library.close()
+    with closing(sqlite3.connect(library.root / "catalog.sqlite3")) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = 'CREATE INDEX ix_videos_sha256 ON videos (path)'"
+            " WHERE name = 'ix_videos_sha256'"
+        )
+        connection.commit()
+    with (
+        Library.open(library.root) as again,
+        pytest.raises(DamagedLibraryError, match=r"the catalog is damaged .*vidsift repair"),
+    ):
+        again.in_one_state(fail)
 
 
 def test_an_index_is_not_saved_without_what_is_left_out(library: Library) -> None:

@@ -367,7 +367,7 @@ def test_a_library_that_is_being_written_to_is_waited_for(
     def hold() -> None:
         with Library.open(colour_library.root).writing():
             shutil.copy(film, folder / "new.mp4")
-            time.sleep(8 * INTERVAL)
+            time.sleep(12 * INTERVAL)  # longer than a run waits on its own
             free.set()
 
     def until(heard: Heard) -> bool:

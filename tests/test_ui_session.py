@@ -137,6 +137,7 @@ def test_models_are_let_go_when_nobody_asks_and_loaded_again(
     monkeypatch.setenv("VIDSIFT_IDLE_MINUTES", "0.004")  # 0.24 s
     encoder = ReleasedEncoder(colour_encoder)
     workspace.library(create=True).__dict__["encoder"] = encoder
+    before = set(threading.enumerate())  # with those of workspaces that other tests left open
     make_film(tmp_path / "films" / "a.mp4", [("red", 4)])
     workspace.start_indexing([str(tmp_path / "films")]).wait(60)
     assert encoder.released.is_set()  # indexing is over
@@ -146,7 +147,7 @@ def test_models_are_let_go_when_nobody_asks_and_loaded_again(
         assert encoder.released.wait(30)
         assert not encoder.is_loaded
     workspace.close()
-    assert "idle" not in {thread.name for thread in threading.enumerate()}
+    assert "idle" not in {thread.name for thread in set(threading.enumerate()) - before}
 
 
 def test_many_sessions_ask_at_once_and_few_are_answered_at_a_time(

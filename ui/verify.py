@@ -54,7 +54,9 @@ def print_gaps(found: Verification) -> None:
         named = gap.what if gap.video is None else f"{gap.video}: {gap.what}"
         if gap.video is not None and str(gap.video) == gap.what:
             named = gap.what
-        out.print(f"{gap.kind}: {one_line(named)}: {one_line(gap.cause)}; {gap.remedy}")
+        # Some causes are errors, which say themselves what to do.
+        remedy = "" if gap.remedy in gap.cause else f"; {gap.remedy}"
+        out.print(f"{gap.kind}: {one_line(named)}: {one_line(gap.cause)}{remedy}")
     count = len(found.gaps)
     gaps = "no gap" if not count else "1 gap" if count == 1 else f"{count} gaps"
     out.print(f"{found.searchable} of {found.videos} videos are searchable, {gaps}")

@@ -18,6 +18,7 @@ from vidsift.errors import (
     LibraryNotFoundError,
     StorageError,
     VideoNotFoundError,
+    VidsiftError,
 )
 from vidsift.models.attention import Pooler
 from vidsift.models.encoder import Encoder, full_name, open_encoder
@@ -30,6 +31,7 @@ from vidsift.store.features import FeatureStore
 from vidsift.store.files import make_folder
 from vidsift.store.inside import check_folders
 from vidsift.store.locks import write_lock
+from vidsift.store.reconcile import database_problems
 from vidsift.store.serving import Inspection
 from vidsift.types import ClipRecord, EncoderStamp, VideoRecord
 
@@ -41,6 +43,7 @@ __all__ = ["Library"]
 # A file that is gone while it is read makes a search begin again: more often than this in a row it
 # is not the library's growth.
 _READINGS = 5
+_PATIENCE_SECONDS = 1.0  # with a writer that commits one video and goes on, as `migrate` does
 _Read = TypeVar("_Read")
 
 
@@ -71,7 +74,7 @@ class Library:
         self._index: FaissIndex | None = None
         self._deletions: int | None = None  # of the catalog, when features were last let go
         self._stamp: EncoderStamp | None = None  # of the catalog, when last compared
-        self._patience = 0.0
+        self._patience = _PATIENCE_SECONDS
         self._on_wait: Callable[[str], None] | None = None
 
     @classmethod
@@ -254,14 +257,27 @@ class Library:
         """`read()`, all of which sees one state of the library, whatever is written meanwhile.
 
         It is called again, a few times at most, where a file of that state is gone by then.
+
+        Raises:
+            DamagedLibraryError: `read` came upon what no catalog holds, and this one is damaged.
         """
         if self.catalog.in_snapshot():
             return read()  # whoever began reads again
-        for _ in range(_READINGS):
-            with suppress(LibraryChangedError), self.catalog.snapshot():
-                self._let_go()
-                return read()
-        return read()
+        try:
+            for _ in range(_READINGS):
+                with suppress(LibraryChangedError), self.catalog.snapshot():
+                    self._let_go()
+                    return read()
+            return read()
+        except VidsiftError:
+            raise
+        except Exception as error:
+            # Either a fault of this program or a value that only damage can leave: ask which.
+            if not (found := database_problems(self.catalog)):
+                raise
+            raise DamagedLibraryError(
+                f"{self.root}: the catalog is damaged ({found[0]}); run `vidsift repair`"
+            ) from error
 
     def _let_go(self) -> None:
         """Close the feature files that the catalog names no more: open, they take their room.

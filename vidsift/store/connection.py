@@ -35,6 +35,8 @@ __all__ = [
 ]
 
 _BUSY_SECONDS = 10.0
+# How SQLite begins where what it was to find is another thing by now, and does not call it corrupt.
+_DAMAGE = ("no such column", "no such table", "invalid fts5 file format", "fts5: corrupt")
 
 
 class _Held(threading.local):
@@ -306,7 +308,7 @@ def _sqlite_error(error: sqlite3.Error, url: URL) -> LibraryError | None:
                 f"{file}: not an SQLite database or damaged ({error}); run `vidsift repair`, or "
                 "restore it from a backup"
             )
-        case "ERROR" if str(error).startswith(("no such column", "no such table")):
+        case "ERROR" if str(error).startswith(_DAMAGE):
             # Its schema is this program's, so that all columns were there once.
             return DamagedLibraryError(
                 f"{file}: damaged ({error}); run `vidsift repair`, or restore it from a backup"

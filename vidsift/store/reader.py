@@ -415,8 +415,13 @@ def _check_schema(engine: Engine) -> None:
                 f"{where}: holds no vidsift catalog; `vidsift index FOLDER` makes one"
             )
         found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        lost = not str(found).isdigit() and sa.inspect(connection).has_table(videos.name)
     if found == HEAD:
         return
+    if lost:
+        raise DamagedLibraryError(
+            f"{where}: damaged, it does not say of which schema it is; run `vidsift repair`"
+        )
     if found is None or found < HEAD:
         raise SchemaError(
             f"{where}: its schema {found or 'base'} is older than this program's {HEAD}; "

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, get_args
 
 import sqlalchemy as sa
 
@@ -24,7 +24,7 @@ from vidsift.store.features import FeatureStore
 from vidsift.store.reader import CatalogReader, chunks
 from vidsift.store.records import Generation
 from vidsift.store.schema import clips, videos
-from vidsift.types import LeftOut
+from vidsift.types import LeftOut, VideoStatus
 
 __all__ = ["Inspection"]
 
@@ -43,19 +43,25 @@ class _Entry:
     path: str
 
 
-_ENTRIES = sa.select(
+_ENTRY = (
     videos.c.id,
     videos.c.feature_file,
     videos.c.feature_sha256,
     videos.c.parts_sha256,
     videos.c.seal,
     videos.c.path,
-).where(videos.c.status == "searchable")
-# The same columns of those whose row is gone, in order to be treated alike.
+)
+_ENTRIES = sa.select(*_ENTRY).where(videos.c.status == "searchable")
+# The same columns of those whose row is gone, in order to be treated alike, and of those whose row
+# says neither that they are searched nor why not.
 _LOST = (
     sa.select(clips.c.video_id, *(sa.literal("") for _ in range(4)), sa.literal("(unknown)"))
     .distinct()
-    .where(clips.c.video_id.not_in(sa.select(videos.c.id)))
+    .where(clips.c.video_id.is_not(None), clips.c.video_id.not_in(sa.select(videos.c.id)))
+)
+_STATUSES: tuple[VideoStatus, ...] = get_args(VideoStatus)
+_UNTOLD = sa.select(*_ENTRY).where(
+    sa.or_(videos.c.status.is_(None), videos.c.status.not_in(_STATUSES))
 )
 
 
@@ -130,13 +136,14 @@ class Inspection:
         self._state = state
 
     def _note_lost(self) -> None:
-        """Leave out, by name, videos of which clips are left but no entry: so somebody is told."""
+        """Leave out, by name, videos without an entry that says what they are: somebody is told."""
         if self._lost_of == self._state:
             return
-        for video_id, entry in self._read(_LOST).items():
-            reason = "its entry in the catalog is gone; run `vidsift repair`"
-            self._damaged[video_id] = (entry, LeftOut(video_id, Path(entry.path), reason))
-            _log.warning("video %d is not searched: %s", video_id, reason)
+        for query, what in ((_LOST, "gone"), (_UNTOLD, "not what was stored")):
+            for video_id, entry in self._read(query).items():
+                reason = f"its entry in the catalog is {what}; run `vidsift repair`"
+                self._damaged[video_id] = (entry, LeftOut(video_id, Path(str(entry.path)), reason))
+                _log.warning("video %d is not searched: %s", video_id, reason)
         self._lost_of = self._state
 
     def _read(self, query: sa.Select[Any], *, live: bool = False) -> dict[int, _Entry]:

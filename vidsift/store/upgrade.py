@@ -13,8 +13,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
-from vidsift.errors import LibraryError, SchemaError, StorageError
+from vidsift.errors import DamagedLibraryError, LibraryError, SchemaError, StorageError
 from vidsift.store.connection import make_engine, parse_url, reading, sqlite_file, writing
+from vidsift.store.schema import videos
 
 __all__ = ["check", "current", "downgrade", "head", "upgrade"]
 
@@ -46,6 +47,11 @@ def upgrade(url: str, revision: str = "head") -> str:
             raise SchemaError(
                 f"{file or 'the catalog'}: its schema {now} is newer than this vidsift ({head()}); "
                 "upgrade vidsift"
+            )
+        if now is None and sa.inspect(config.attributes["connection"]).has_table(videos.name):
+            raise DamagedLibraryError(
+                f"{file or 'the catalog'}: damaged, it does not say of which schema it is;"
+                " run `vidsift repair`"
             )
         command.upgrade(config, revision)
     return current(url) or ""
