@@ -28,6 +28,7 @@ Axes: m terms of a question, c clips, b texts of the bank, r clips that are show
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ __all__ = [
     "SHOWN",
     "Null",
     "best_places",
+    "blocks",
     "directions_from",
     "hubness",
     "peak",
@@ -53,6 +55,7 @@ HUB_WEIGHT = np.float32(0.5)
 RIVALS_WEIGHT = np.float32(0.5)
 BEST = 100  # clips under a question among which its rivals are
 SHOWN = 30  # best of these, among which its best value is
+_BLOCK = 32
 _HUB_SHARE = 0.1
 RIVALS = 10
 SAME_CONTENT = 0.5
@@ -84,13 +87,14 @@ class Null:
         near, without = hubness(scores)
         centre = means.mean(0)
         directions = directions_from(centre, means)
-        peaks = np.array([
-            peak(of_text[best], without[best, b], directions[best])
-            for b, of_text in enumerate(scores.T)
-            for best in [best_places(of_text, BEST)]
-        ])  # fmt: skip
+        peaks = []
+        for block in blocks(scores.shape[1]):
+            best = best_places(scores.T[block], BEST)
+            highest = np.take_along_axis(scores.T[block], best, -1)
+            near_best = np.take_along_axis(without.T[block], best, -1)
+            peaks.append(peak(highest, near_best, directions[best]))
         order = np.argsort(clip_ids)
-        return cls(np.sort(peaks), centre, clip_ids[order], near[order])
+        return cls(np.sort(np.concatenate(peaks)), centre, clip_ids[order], near[order])
 
     def rates(self, values: Float32[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
         """The false-alarm rate of each value, in (0, 1]: the higher the value, the lower."""
@@ -108,6 +112,12 @@ class Null:
         return np.where(known, self.hubness[place], np.float32(np.inf))
 
 
+def blocks(texts: int) -> Iterator[slice]:
+    """The texts of a bank, as many at a time as their best clips' directions may take memory."""
+    for low in range(0, texts, _BLOCK):
+        yield slice(low, low + _BLOCK)
+
+
 def value(
     scores: Float32[np.ndarray, "*shape"],
     near: Float32[np.ndarray, "*#shape"],
@@ -118,13 +128,13 @@ def value(
 
 
 def peak(
-    scores: Float32[np.ndarray, "c"],
-    near: Float32[np.ndarray, "c"],
-    directions: Float32[np.ndarray, "c d"],
-) -> np.float32:
-    """The best value among a question's best clips, best first."""
-    level = rivals(scores, directions, directions[:SHOWN])
-    return np.float32(value(scores[:SHOWN], near[:SHOWN], level).max())
+    scores: Float32[np.ndarray, "*b c"],
+    near: Float32[np.ndarray, "*b c"],
+    directions: Float32[np.ndarray, "*b c d"],
+) -> Float32[np.ndarray, "*b"]:
+    """The best value among each question's best clips, best first."""
+    level = rivals(scores, directions, directions[..., :SHOWN, :])
+    return np.asarray(value(scores[..., :SHOWN], near[..., :SHOWN], level).max(-1))
 
 
 def hubness(
@@ -141,29 +151,30 @@ def hubness(
 
 
 def rivals(
-    scores: Float32[np.ndarray, "c"],
-    directions: Float32[np.ndarray, "c d"],
-    shown: Float32[np.ndarray, "r d"],
-) -> Float32[np.ndarray, "r"]:
+    scores: Float32[np.ndarray, "*b c"],
+    directions: Float32[np.ndarray, "*b c d"],
+    shown: Float32[np.ndarray, "*b r d"],
+) -> Float32[np.ndarray, "*b r"]:
     """The mean score of the best clips that show something else than each of the clips shown.
 
     Takes the scores and directions of a question's best clips, best first, and the directions of
-    those shown. Where too few clips show something else, the lowest score stands for each that is
-    lacking.
+    those shown; of several questions at once or of one. Where too few clips show something else,
+    the lowest score stands for each that is lacking.
     """
-    other = shown @ directions.T < SAME_CONTENT  # (r, c)
-    counted = other & (np.cumsum(other, axis=1) <= RIVALS)
-    lacking = RIVALS - counted.sum(1)
-    total = np.where(counted, scores, np.float32(0)).sum(1) + lacking * scores[-1]
-    return np.asarray(total / RIVALS, dtype=np.float32)
+    other = shown @ directions.swapaxes(-1, -2) < SAME_CONTENT  # (*b, r, c)
+    counted = other & (np.cumsum(other, axis=-1) <= RIVALS)
+    lacking = RIVALS - counted.sum(-1)
+    total = np.where(counted, scores[..., np.newaxis, :], np.float32(0)).sum(-1)
+    return np.asarray((total + lacking * scores[..., -1:]) / RIVALS, dtype=np.float32)
 
 
-def best_places(scores: Float32[np.ndarray, "c"], most: int) -> Int64[np.ndarray, "p"]:
+def best_places(scores: Float32[np.ndarray, "*b c"], most: int) -> Int64[np.ndarray, "*b p"]:
     """The places of the highest scores, best first."""
-    if most < len(scores):
-        high = np.argpartition(-scores, most)[:most]
-        return high[np.argsort(-scores[high], kind="stable")]
-    return np.argsort(-scores, kind="stable")
+    if most < scores.shape[-1]:
+        high = np.argpartition(-scores, most, axis=-1)[..., :most]
+        order = np.argsort(-np.take_along_axis(scores, high, -1), axis=-1, kind="stable")
+        return np.take_along_axis(high, order, -1)
+    return np.argsort(-scores, axis=-1, kind="stable")
 
 
 def directions_from(

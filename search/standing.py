@@ -47,6 +47,7 @@ from search.null import (
     SAME_CONTENT,
     Null,
     best_places,
+    blocks,
     directions_from,
     hubness,
     rivals,
@@ -197,11 +198,11 @@ class _Judge:
 
 
 def _value(
-    scores: Float32[np.ndarray, "r"],
-    near: Float32[np.ndarray, "r"],
-    level: Float32[np.ndarray, "r"],
-    weights: Float32[np.ndarray, "r"],
-) -> Float32[np.ndarray, "r"]:
+    scores: Float32[np.ndarray, "*b r"],
+    near: Float32[np.ndarray, "*b r"],
+    level: Float32[np.ndarray, "*b r"],
+    weights: Float32[np.ndarray, "*b r"],
+) -> Float32[np.ndarray, "*b r"]:
     return np.asarray(scores - HUB_WEIGHT * near - weights * level)
 
 
@@ -235,11 +236,12 @@ class _Reference:
         return np.asarray(self.matrix.scores(vector[np.newaxis], self.pooler)[0])
 
     def level(
-        self, scores: Float32[np.ndarray, "r"], directions: Float32[np.ndarray, "c d"]
-    ) -> Float32[np.ndarray, "c"]:
+        self, scores: Float32[np.ndarray, "*b r"], directions: Float32[np.ndarray, "*b c d"]
+    ) -> Float32[np.ndarray, "*b c"]:
         """What a text with these scores finds that shows something else than each of the clips."""
         best = best_places(scores, BEST)
-        return rivals(scores[best], self.directions[best], directions)
+        highest = np.take_along_axis(scores, best, -1)
+        return rivals(highest, self.directions[best], directions)
 
 
 def _readable(library: Library, records: Sequence[ClipRecord]) -> list[ClipRecord]:
@@ -274,13 +276,14 @@ class _VideoNull:
         others = (directions @ reference.directions.T < SAME_CONTENT).sum(1)
         weights = np.minimum(others / np.float32(RIVALS), np.float32(1)).astype(np.float32)
         peaks = []
-        for text, of_text in enumerate(scores.T):
-            best = best_places(of_text, _SHOWN)
-            level = reference.level(reference.bank[:, text], directions[best])
-            values = _value(of_text[best], without[best, text], level, weights[best])
-            peaks.append(values.max())
+        for block in blocks(scores.shape[1]):
+            best = best_places(scores.T[block], _SHOWN)  # (block, p)
+            levels = reference.level(reference.bank.T[block], directions[best])
+            highest = np.take_along_axis(scores.T[block], best, -1)
+            near_best = np.take_along_axis(without.T[block], best, -1)
+            peaks.append(_value(highest, near_best, levels, weights[best]).max(-1))
         null = Null(
-            np.sort(np.array(peaks, dtype=np.float32)),
+            np.sort(np.concatenate(peaks)),
             reference.centre,
             matrix.clip_ids[order],
             near[order],
