@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import wave
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,11 @@ _PRESENT: dict[str, Callable[[], bool]] = {
     "browser": lambda: any(shutil.which(name) for name in ("chromium", "chromium-browser")),
     "cuda": _has_cuda,
 }
+
+
+def pytest_configure() -> None:
+    # A shell that runs the suite in the background lets it ignore Ctrl-C; children would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -91,10 +91,9 @@ def test_a_catalog_that_lost_its_version_is_mended_and_not_upgraded(root: Path) 
 
 @pytest.mark.slow
 def test_no_sector_of_the_catalog_can_be_zeroed_unnoticed(subject: Subject, tmp_path: Path) -> None:
-    """Every eighth here, another one in every run; `benchmarks.damage --sectors` does all."""
-    first = secrets.randbelow(8)
-    trials = list(sectors(subject, tmp_path, first, 8))
-    assert len(trials) > 30
+    """Every 32nd here, others in every run; `benchmarks.damage --sectors` does all."""
+    trials = list(sectors(subject, tmp_path, secrets.randbelow(32), 32))
+    assert len(trials) > 8
     assert [each for each in trials if each.wrong or each.lacking or each.crashed] == []
 
 

@@ -143,9 +143,8 @@ def test_a_fade_neither_dips_nor_clicks(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [44_100, 48_000])
-def test_forty_cuts_in_several_runs_are_seamless(make: Make, tmp_path: Path, rate: int) -> None:
-    video = probe(_tone(make, 440, rate))
+def test_forty_cuts_in_several_runs_are_seamless(make: Make, tmp_path: Path) -> None:
+    video = probe(_tone(make, 440))
     # One period of the tone is 1/440 s, so that all cuts continue each other's wave.
     periods = [(round(n * 440 * 0.25 + 100), 130) for n in range(40)]
     cuts = [Cut(video, Span(at / 440, (at + length) / 440)) for at, length in periods]
