@@ -41,7 +41,7 @@ _PRESENT: dict[str, Callable[[], bool]] = {
 
 
 def pytest_configure() -> None:
-    # A shell that runs the suite in the background lets it ignore Ctrl-C; children would inherit it.
+    # Of a shell that runs the suite in the background, children would inherit to ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
