@@ -419,6 +419,14 @@ def test_search_json_names_what_is_left_out(run, library: Library, monkeypatch) 
         assert "run `vidsift repair`" in left_out["reason"]
 
 
+def test_what_is_deleted_is_not_remembered_as_looked_at(library: Library) -> None:
+    library.inspection.inspect()
+    assert len(library.inspection._whole) == len(library.catalog.videos()) > 1
+    library.catalog.delete_video(1)
+    library.inspection.inspect()
+    assert len(library.inspection._whole) == len(library.catalog.videos())
+
+
 def test_inspection_costs_nothing_the_second_time(library: Library, monkeypatch) -> None:
     library.inspection.inspect()
     read: list[str] = []

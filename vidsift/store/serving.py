@@ -128,6 +128,11 @@ class Inspection:
         if state == self._state:
             return
         self._entries = self._read(_ENTRIES)
+        self._whole = {
+            video_id: entry
+            for video_id, entry in self._whole.items()
+            if self._entries.get(video_id) == entry
+        }
         self._damaged = {
             video_id: (entry, left_out)
             for video_id, (entry, left_out) in self._damaged.items()
