@@ -32,6 +32,13 @@ from vidsift.store.tags import tags_of_videos
 from vidsift.store.upgrade import upgrade
 
 
+# They go the way of another kind, which is tried here; `benchmarks.damage` tries all.
+LIKE_OTHERS = (
+    "log: a bit", "log: gone", "features: sector", "features: cut", "pictures: a bit",
+    "pictures: gone", "index: cut", "index: gone", "null: cut",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     with colour_encoder():
@@ -59,7 +66,7 @@ def answers(root: Path) -> object:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", list(DAMAGES))
+@pytest.mark.parametrize("kind", [kind for kind in DAMAGES if kind not in LIKE_OTHERS])
 def test_damage(subject: Subject, kind: str, tmp_path: Path) -> None:
     trial = run_trial(subject, kind, 11, tmp_path)
     assert trial.crashed == ""
@@ -272,7 +279,7 @@ def test_only_one_mends_at_a_time(root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("at", [0.1, 0.6])
 def test_killed_at_any_moment_the_next_repair_goes_on(
     subject: Subject, root: Path, at: float
 ) -> None:
