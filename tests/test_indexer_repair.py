@@ -31,7 +31,6 @@ from vidsift.store.standing import add_question, questions
 from vidsift.store.tags import tags_of_videos
 from vidsift.store.upgrade import upgrade
 
-
 # They go the way of another kind, which is tried here; `benchmarks.damage` tries all.
 LIKE_OTHERS = (
     "log: a bit", "log: gone", "features: sector", "features: cut", "pictures: a bit",
