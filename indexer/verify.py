@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from vidsift.store.locks import holder_of
 from vidsift.store.reconcile import VideoEntry
 from vidsift.store.seals import folder_sha256
 from vidsift.store.vectors import index_problem, stored_origin
+from vidsift.types import VideoStatus
 
 __all__ = ["Gap", "Verification", "verify", "verify_at"]
 
@@ -193,7 +194,7 @@ class _Verifying:
             if self._is_new(entry):
                 return
             self._add("rows", entry.path, problem, entry=entry)
-        if entry.status not in ("searchable", "failed", "missing"):
+        if entry.status not in get_args(VideoStatus):
             cause = f"it is {entry.status!r}, which says neither that it is searched nor why not"
             self._add("not told", entry.path, cause, entry=entry)
         self._source(entry)
